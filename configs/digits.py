@@ -1,0 +1,11 @@
+from jointdiff.config import default, modality
+
+
+def get_config():
+    c = default()
+    c.data.modalities = ("image", "text", "audio")
+    c.modality.image = modality("image", "mnist")
+    c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "digits"})
+    c.modality.audio = modality("audio", "spoken_digits", {"fold": (2, 2)}, {"variants": 8})
+    c.backbone.unet.widths = (48, 96, 192)
+    return c

@@ -1,0 +1,15 @@
+from jointdiff.config import default, modality
+
+
+def get_config():
+    c = default()
+    c.data.grid = (16, 16)
+    c.data.modalities = ("image", "text", "audio")
+    c.modality.image = modality("image", "handwritten", {}, {"variants": 10})
+    c.modality.text = modality("text", "words", {"cell": (5, 8)}, {"classes": "digits"})
+    c.modality.audio = modality("audio", "dtmf", {"seconds": 0.25, "fold": (4, 1)}, {"count": 300})
+    c.backbone.unet.widths = (64, 128)
+    c.backbone.unet.blocks = (2, 3)
+    c.backbone.unet.attention = (False, True)
+    c.train.steps = 4000
+    return c

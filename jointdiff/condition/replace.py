@@ -1,0 +1,25 @@
+"""Replacement: observed channels noised to the sampler's time."""
+
+import torch
+
+
+class Replace:
+    """Before every step the observed channels become `alpha_t y + sigma_t z`, z fresh.
+
+    Works with a network trained with one time for all. **Biased, even with a perfect score**: it samples with the score
+    of p(x_t) where that of p(x_t | y) is needed, and leaves out grad log p(y | x_t). Song et al. 2021, arXiv:2011.13456,
+    section 5 and appendix I.2.
+    """
+
+    def __init__(self, sde, y, mask):
+        self.sde, self.y, self.mask = sde, y, mask
+
+    def wrap(self, sampler, denoise):
+        def step(denoise, x_t, t, s, noise):
+            noised = self.sde.alpha(t).to(x_t) * self.y + self.sde.sigma(t).to(x_t) * noise()
+            return sampler.step(denoise, torch.where(self.mask, noised, x_t), t, s, noise)
+
+        def replaced(x, t):
+            return torch.where(self.mask, self.y, denoise(x, t))
+
+        return replaced, step

@@ -1,0 +1,215 @@
+"""Every setting with its default, and `build`, which turns a config into objects.
+
+A file in `configs/` calls `default()` and changes what differs. Components are chosen by `name`; their arguments stand
+beside it under that name, so `--config.backbone.name=mlp` finds the arguments of the MLP ready.
+"""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import torch
+from ml_collections import ConfigDict
+
+from .backbones import BACKBONES
+from .condition import CONDITIONS
+from .data import SOURCES, Pairs, encode_source
+from .denoiser import Denoiser
+from .layout import Layout
+from .loss import TimePatterns
+from .modalities import MODALITIES
+from .samplers import SAMPLERS
+from .sde import SDES
+
+
+def default() -> ConfigDict:
+    """The defaults. Every field that exists is here, except the modalities, which a config adds."""
+    c = ConfigDict()
+    c.seed = 0
+
+    c.data = ConfigDict()
+    c.data.root = ""  # where data sets lie or are downloaded to; $JOINTDIFF_DATA or ~/.cache/jointdiff when empty
+    c.data.grid = (32, 32)  # height and width that all modalities share
+    c.data.modalities = ()  # names, in the order of the channels; write ('image','text') on the command line
+    c.modality = ConfigDict()  # one entry a name, made by `modality(...)`
+
+    c.sde = ConfigDict()
+    c.sde.name = "vp"  # vp, subvp, ve
+    c.sde.vp = ConfigDict({"beta_min": 0.1, "beta_max": 20.0})
+    c.sde.subvp = ConfigDict({"beta_min": 0.1, "beta_max": 20.0})
+    c.sde.ve = ConfigDict({"sigma_min": 0.01, "sigma_max": 50.0})
+
+    c.backbone = ConfigDict()
+    c.backbone.name = "unet"  # unet, mlp
+    c.backbone.unet = ConfigDict()
+    c.backbone.unet.widths = (64, 128, 192)  # channels of each level; each halves the grid
+    c.backbone.unet.blocks = (1, 2, 2)  # residual blocks of each level, down and up
+    c.backbone.unet.attention = (False, False, True)  # which levels end in self-attention
+    c.backbone.unet.patch = 2  # the first level works at 1/patch of the resolution
+    c.backbone.unet.heads = 4
+    c.backbone.unet.dropout = 0.0
+    c.backbone.mlp = ConfigDict({"width": 128, "depth": 3})
+
+    c.loss = ConfigDict()
+    # how often each pattern of times is drawn (see jointdiff.loss); joint = 1 alone is the joint-diffusion paper
+    c.loss.pattern = ConfigDict({"joint": 0.3, "conditional": 0.45, "independent": 0.1, "absent": 0.15})
+    # mean and standard deviation of log(noise / signal); what is decided at high noise, the class, needs many of them
+    c.loss.log_ratio = ConfigDict()
+    c.loss.log_ratio.joint = (0.4, 1.5)
+    c.loss.log_ratio.conditional = (0.4, 1.5)
+    c.loss.log_ratio.independent = (0.4, 1.5)
+    c.loss.log_ratio.absent = (0.4, 1.5)
+
+    c.optim = ConfigDict()
+    c.optim.name = "muon"  # muon (matrices inside the network; AdamW for the rest) or adamw
+    c.optim.lr = 1e-3  # AdamW
+    c.optim.matrix_lr = 2e-3  # Muon, in AdamW's scale
+    c.optim.weight_decay = 0.01
+    c.optim.warmup = 200  # steps
+    c.optim.decay = 0.5  # the last part of the run in which the rate falls to 0
+    c.optim.clip = 1.0  # largest norm of the gradient; 0 turns clipping off
+
+    c.train = ConfigDict()
+    c.train.steps = 20000
+    c.train.batch = 64  # rows a step, over all processes and accumulated parts
+    c.train.accumulate = 1  # parts that a batch is split into, to save memory
+    c.train.precision = "auto"  # auto, fp32, bf16
+    c.train.ema = 0.999  # decay of the averaged weights, after a warm-up
+    c.train.log_every = 50
+    c.train.checkpoint_every = 1000
+    c.train.keep = 3  # checkpoints kept
+    c.train.evaluate_every = 2000  # coherence of every direction on the held-out set, and samples; 0: never
+    c.train.evaluate_num = 64
+
+    c.sample = ConfigDict()
+    c.sample.condition = "clean"  # clean, replace
+    c.sample.sampler = "heun"  # heun, ddim, euler_maruyama, predictor_corrector
+    c.sample.steps = 18
+    c.sample.heun = ConfigDict()
+    c.sample.ddim = ConfigDict({"eta": 0.0})
+    c.sample.euler_maruyama = ConfigDict()
+    c.sample.predictor_corrector = ConfigDict({"snr": 0.16, "corrections": 1})
+    return c
+
+
+def modality(kind: str, source: str, options: dict | None = None, source_options: dict | None = None) -> ConfigDict:
+    """A modality's entry: its `kind` with the arguments of its class, its data's `source` with those of the function."""
+    return ConfigDict({"kind": kind, "source": source, "options": options or {}, "source_options": source_options or {}})
+
+
+def lookup(table: dict[str, Any], name: str, what: str):
+    """`table[name]`; ValueError that lists the choices."""
+    if name not in table:
+        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(table)}")
+    return table[name]
+
+
+def names(config) -> tuple[str, ...]:
+    """The modalities' names, checked."""
+    wanted = tuple(config.data.modalities)
+    for name in wanted:
+        if name not in config.modality:
+            hint = " (write --config.data.modalities=\"('image','text')\")" if "," in name else ""
+            raise ValueError(f"unknown modality {name!r}; this config has {', '.join(config.modality)}{hint}")
+    if not wanted:
+        raise ValueError("config.data.modalities is empty; name at least one modality")
+    return wanted
+
+
+def build_modalities(config) -> dict[str, Any]:
+    """`{name: modality}` in order."""
+    out = {}
+    for name in names(config):
+        entry = config.modality[name]
+        cls = lookup(MODALITIES, entry.kind, f"kind of modality {name!r}")
+        out[name] = cls(tuple(config.data.grid), **plain(entry.options))
+    return out
+
+
+def build_layout(config, modalities: dict[str, Any]) -> Layout:
+    return Layout({n: m.channels for n, m in modalities.items()}, tuple(config.data.grid))
+
+
+def build_denoiser(config, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32) -> Denoiser:
+    """A new denoiser with weights drawn from `config.seed`."""
+    sde = build_sde(config)
+    name = config.backbone.name
+    cls = lookup(BACKBONES, name, "backbone")
+    extra = {"grid": layout.grid} if name == "mlp" else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = cls(layout.shape[0], len(layout.names), **extra, **plain(config.backbone[name]))
+    return Denoiser(network, sde, layout, data_mean, data_std, dtype)
+
+
+def build_sde(config):
+    cls = lookup(SDES, config.sde.name, "SDE")
+    return cls(**plain(config.sde[config.sde.name]))
+
+
+def build_sampler(config, sde, name: str | None = None):
+    name = name or config.sample.sampler
+    cls = lookup(SAMPLERS, name, "sampler")
+    return cls(sde, **plain(config.sample[name]))
+
+
+def build_condition(config, sde, y, mask, name: str | None = None):
+    return lookup(CONDITIONS, name or config.sample.condition, "condition")(sde, y, mask)
+
+
+def build_patterns(config) -> TimePatterns:
+    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio))
+
+
+def data_root(config) -> pathlib.Path:
+    return pathlib.Path(config.data.root or os.environ.get("JOINTDIFF_DATA") or "~/.cache/jointdiff").expanduser()
+
+
+def build_items(config, split: str, name: str):
+    """One modality's raw items of a split, "train" or "test"."""
+    entry = config.modality[name]
+    source = lookup(SOURCES, entry.source, f"data source of {name!r}")
+    return source(data_root(config), split, **plain(entry.source_options))
+
+
+def build_pairs(config, modalities: dict[str, Any], split: str) -> Pairs:
+    """The rows of a split, encoded."""
+    values, labels = {}, {}
+    for name, kind in modalities.items():
+        items = build_items(config, split, name)
+        values[name], labels[name] = encode_source(kind, items), items.labels
+    return Pairs(values, labels, config.seed)
+
+
+def plain(config) -> dict:
+    """A ConfigDict as a dict, with tuples for lists (JSON has no tuples)."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.to_dict().items()}
+
+
+def to_json(config) -> str:
+    return json.dumps(config.to_dict(), indent=1)
+
+
+def from_json(text: str) -> ConfigDict:
+    """The config that `to_json` wrote; lists become tuples."""
+    return ConfigDict(_tuples(json.loads(text)))
+
+
+def _tuples(value):
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def differences(a, b, prefix: str = "") -> list[str]:
+    """The fields in which two configs differ, as `name: a -> b`."""
+    a, b = (c.to_dict() if isinstance(c, ConfigDict) else c for c in (a, b))
+    out = []
+    for key in sorted(set(a) | set(b)):
+        x, y = a.get(key, "(none)"), b.get(key, "(none)")
+        if isinstance(x, dict) and isinstance(y, dict):
+            out += differences(x, y, f"{prefix}{key}.")
+        elif _tuples(x) != _tuples(y):
+            out.append(f"{prefix}{key}: {x!r} -> {y!r}")
+    return out

@@ -1,0 +1,9 @@
+"""Data: sources of raw items with classes, and the loader that pairs them.
+
+A source is a function `(root, split, **options) -> Items`. Offline it says which file it wants and how to get it.
+"""
+
+from .loader import Pairs, encode_source
+from .sources import SOURCES, Items
+
+__all__ = ["SOURCES", "Items", "Pairs", "encode_source"]

@@ -1,0 +1,78 @@
+"""Pairs: aligned rows drawn from encoded sources by class, with fresh partners in every epoch.
+
+Everything fits in memory as uint8 channels. Row k of training is a pure function of (seed, k), so where a run stands in
+its data is one integer.
+"""
+
+import numpy as np
+import torch
+
+from ..streams import stream
+
+
+def encode_source(modality, items, chunk: int = 2048) -> torch.Tensor:
+    """A source's raw items as uint8 channels `(N, C, H, W)`; 0 ... 255 stands for [-1, 1]."""
+    parts = [modality.encode(items.raw[i : i + chunk]) for i in range(0, len(items.labels), chunk)]
+    return torch.cat([((p + 1) * 127.5).round().clamp(0, 255).to(torch.uint8) for p in parts])
+
+
+class Pairs:
+    """Rows of all modalities that share a class.
+
+    `values[name]` is `(N_m, C_m, H, W)` uint8 and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
+    modality once; its partners are drawn anew from the same class. Where a class has no item in a modality, the row
+    lacks it: `present` is False there and the values are 0.
+    """
+
+    def __init__(self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0):
+        self.values, self.seed = values, seed
+        self.labels = {n: torch.as_tensor(l).long() for n, l in labels.items()}
+        for name in values:
+            if len(values[name]) != len(self.labels[name]) or not len(values[name]):
+                raise ValueError(f"{name!r} has {len(values[name])} items and {len(self.labels[name])} labels")
+        self.leader = max(values, key=lambda n: len(values[n]))
+        classes = int(max(l.max() for l in self.labels.values())) + 1
+        self.order = {n: l.argsort(stable=True) for n, l in self.labels.items()}
+        self.count = {n: torch.bincount(l, minlength=classes) for n, l in self.labels.items()}
+        self.offset = {n: c.cumsum(0) - c for n, c in self.count.items()}
+        self._epoch, self._plan = None, None
+
+    def __len__(self) -> int:
+        return len(self.values[self.leader])
+
+    def plan(self, epoch: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Item indices of every modality (-1: none) and labels of an epoch's rows."""
+        if epoch != self._epoch:
+            generator = stream(self.seed, 11, epoch)
+            rows = torch.randperm(len(self), generator=generator)
+            labels = self.labels[self.leader][rows]
+            index = {}
+            for name in self.values:
+                draw = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+                count = self.count[name][labels]
+                place = self.offset[name][labels] + (draw * count).long()
+                index[name] = torch.where(count > 0, self.order[name][place.clamp(max=len(self.order[name]) - 1)], -1)
+            index[self.leader] = rows
+            self._epoch, self._plan = epoch, (index, labels)
+        return self._plan
+
+    def rows(self, start: int, count: int) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """Rows start ... start + count of the endless sequence of epochs.
+
+        Returns `{name: (count, C_m, H, W)}` float32 in [-1, 1], `present` (count, M) bool, and labels (count,).
+        """
+        picked, labels = {n: [] for n in self.values}, []
+        while count:
+            epoch, at = divmod(start, len(self))
+            take = min(count, len(self) - at)
+            index, label = self.plan(epoch)
+            for name in self.values:
+                picked[name].append(index[name][at : at + take])
+            labels.append(label[at : at + take])
+            start, count = start + take, count - take
+        index = {n: torch.cat(p) for n, p in picked.items()}
+        present = torch.stack([i >= 0 for i in index.values()], dim=1)
+        values = {n: self.values[n][i.clamp(min=0)].float() / 127.5 - 1 for n, i in index.items()}
+        for column, name in enumerate(values):
+            values[name][~present[:, column]] = 0
+        return values, present, torch.cat(labels)

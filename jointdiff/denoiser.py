@@ -1,0 +1,70 @@
+"""The preconditioned denoiser: a network trained at unit scale becomes E[x_0 | x_t].
+
+With r = sigma(t) / alpha(t) of each channel, mu and s the data's mean and standard deviation there, and
+`y = x_t / alpha - mu`, whose variance is `s^2 + r^2`:
+
+    x_0_hat = mu + c_skip y + c_out F(c_in y, c_noise)
+    c_skip = s^2 / (s^2 + r^2),  c_out = r s / sqrt(s^2 + r^2),  c_in = 1 / sqrt(s^2 + r^2),  c_noise = log(r / s) / 4
+
+Karras et al. 2022, arXiv:2206.00364, table 1 and appendix B.6, applied channel by channel: every modality may have its
+own time and its own s. The mean is taken off as well, so that F sees centred input for data such as white on black.
+
+`score` and `noise` convert the estimate: score = (alpha x_0_hat - x_t) / sigma^2 = -eps_hat / sigma.
+"""
+
+import torch
+from torch import nn
+
+from .layout import Layout
+from .sde import SDE
+
+
+class Denoiser(nn.Module):
+    """`denoise(x_t, t) -> x_0_hat`, both `(B, C, H, W)`; t in [0, 1] broadcasts to `(B, C, 1, 1)`.
+
+    `network(x, noise_levels)` maps `(B, C, H, W)` and `(B, M)` to `(B, C, H, W)`. `data_mean` and `data_std` hold one
+    value a modality, `(M,)`, measured on training data and saved with the weights. Where t = 0 the estimate is x_t.
+    `dtype` is the network's autocast precision; all else is float32.
+    """
+
+    def __init__(self, network: nn.Module, sde: SDE, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32):
+        super().__init__()
+        self.network, self.sde, self.layout, self.dtype = network, sde, layout, dtype
+        modalities = len(layout.names)
+        self.register_buffer("data_mean", torch.zeros(modalities) if data_mean is None else torch.as_tensor(data_mean))
+        self.register_buffer("data_std", torch.ones(modalities) if data_std is None else torch.as_tensor(data_std))
+        first = [layout.slices[n].start for n in layout.names]
+        self.register_buffer("first", torch.tensor(first), persistent=False)
+
+    def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The data's mean and standard deviation a channel, each `(1, C, 1, 1)`."""
+        return self.layout.expand(self.data_mean[None]), self.layout.expand(self.data_std[None])
+
+    def residual(self, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The network's output F with `y` and r: what `forward` and the loss are made of."""
+        t = t.expand(len(x_t), x_t.shape[1], 1, 1)
+        mean, std = self.moments()
+        alpha, sigma = self.sde.alpha(t).to(x_t.dtype), self.sde.sigma(t).to(x_t.dtype)
+        ratio = sigma / alpha
+        y = x_t / alpha - mean
+        levels = (ratio / std)[:, self.first, 0, 0].clamp(min=1e-3).log() / 4
+        scaled = y / (std**2 + ratio**2).sqrt()
+        with torch.autocast(x_t.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            out = self.network(scaled, levels)
+        return out.to(x_t.dtype), y, ratio
+
+    def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        out, y, ratio = self.residual(x_t, t)
+        mean, std = self.moments()
+        total = std**2 + ratio**2
+        return mean + std**2 / total * y + ratio * std / total.sqrt() * out
+
+
+def score(sde: SDE, x_0_hat: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """grad log p(x_t) by Tweedie's formula; infinite at sigma = 0."""
+    return (sde.alpha(t) * x_0_hat - x_t) / sde.sigma(t) ** 2
+
+
+def noise(sde: SDE, x_0_hat: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """The noise estimate `eps_hat = (x_t - alpha x_0_hat) / sigma`."""
+    return (x_t - sde.alpha(t) * x_0_hat) / sde.sigma(t)

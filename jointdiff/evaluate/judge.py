@@ -1,0 +1,115 @@
+"""Judges: which class does a modality's channel show?
+
+Words are read letter by letter and must be a class's name exactly. Everything else is judged by a small convolutional
+network that is trained here on the training items and cached. Its accuracy on real test items is the ceiling of what
+coherence can be.
+"""
+
+import hashlib
+import json
+import pathlib
+
+import torch
+from torch import nn
+
+from .. import config as cfg
+from ..data import encode_source
+from ..data.sources import CLASSES
+from ..state import write_atomically
+from ..streams import stream
+
+RECIPE = 3  # part of the cache's key: raise it when the training below changes
+
+
+class Classifier(nn.Module):
+    """Four convolutions at falling resolution; `(B, C, H, W)` in [-1, 1] to `(B, classes)`."""
+
+    def __init__(self, channels: int, classes: int, width: int):
+        super().__init__()
+
+        def part(c_in, c_out, pool):
+            layers = [nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()]
+            return layers + [nn.MaxPool2d(2)] if pool else layers
+
+        self.layers = nn.Sequential(
+            *part(channels, width, False), *part(width, width, True), *part(width, 2 * width, True),
+            *part(2 * width, 4 * width, True), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3),
+            nn.Linear(16 * width, classes))
+
+    def forward(self, x):
+        return self.layers(x)
+
+    @torch.no_grad()
+    def judge(self, channels: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self(part).argmax(1) for part in channels.split(512)])
+
+
+class Reader:
+    """Reads a text channel; the class whose name it is exactly, or -1."""
+
+    def __init__(self, modality, classes: str):
+        self.modality, self.names = modality, CLASSES[classes]
+
+    def judge(self, channels: torch.Tensor) -> torch.Tensor:
+        words = self.modality.decode(channels)
+        return torch.tensor([self.names.index(w) if w in self.names else -1 for w in words], dtype=torch.long)
+
+
+def train_classifier(values: torch.Tensor, labels: torch.Tensor, seed: int, updates: int = 1200, batch: int = 128,
+                     on_step=None) -> Classifier:
+    """Trained on uint8 channels with shifts by up to 2 pixels and noise; the same weights for the same seed."""
+    classes = int(labels.max()) + 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(values.shape[1], classes, 24 if values.shape[1] < 3 else 32)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
+        generator = stream(seed, 21)
+        model.train().to(memory_format=torch.channels_last)
+        for _ in range(updates):
+            rows = torch.randint(len(values), (batch,), generator=generator)
+            x = values[rows].float() / 127.5 - 1
+            dy, dx = torch.randint(-2, 3, (2,), generator=generator).tolist()
+            x = torch.roll(x, (dy, dx), (2, 3)) + 0.1 * torch.randn(x.shape, generator=generator)
+            loss = nn.functional.cross_entropy(model(x), labels[rows], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if on_step:
+                on_step()
+    return model.eval()
+
+
+def build_judges(config, modalities: dict, on_step=None) -> dict:
+    """`{name: judge}`; classifiers come from the cache under the data root, or are trained and put there."""
+    return {name: build_judge(config, name, modality, on_step) for name, modality in modalities.items()}
+
+
+def build_judge(config, name: str, modality, on_step=None):
+    entry = config.modality[name]
+    if entry.kind == "text":
+        return Reader(modality, entry.source_options.get("classes", "digits"))
+    key = json.dumps([RECIPE, cfg.plain(config.data)["grid"], entry.to_dict()], sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    path = cfg.data_root(config) / "classifiers" / f"{entry.source}-{digest}.pt"
+    if path.is_file():
+        weights = torch.load(path, weights_only=True)
+        head = weights["layers.14.weight"] if "layers.14.weight" in weights else list(weights.values())[-2]
+        model = Classifier(modality.channels, len(head), list(weights.values())[0].shape[0])
+        model.load_state_dict(weights)
+        return model.eval()
+    items = cfg.build_items(config, "train", name)
+    values = encode_source(modality, items)
+    model = train_classifier(values, torch.as_tensor(items.labels), seed=0, on_step=on_step)
+    write_atomically(path, lambda p: torch.save(model.state_dict(), p))
+    return model
+
+
+def ceiling(judge, config, name: str, modality) -> float:
+    """The judge's accuracy on all real test items."""
+    items = cfg.build_items(config, "test", name)
+    values = encode_source(modality, items).float() / 127.5 - 1
+    return float((judge.judge(values) == torch.as_tensor(items.labels)).float().mean())
+
+

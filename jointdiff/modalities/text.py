@@ -1,0 +1,113 @@
+"""Rendered text: words as pictures on a fixed grid of cells, and back by comparing with the letters' templates.
+
+A network learns where and what to write much sooner when letters have fixed places, and a fixed cell can be read back
+by its nearest template, which is the most probable letter under Gaussian noise.
+"""
+
+import functools
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from .image import to_uint8
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,!?'-"
+
+
+@functools.cache
+def glyphs(alphabet: str, cell: tuple[int, int]) -> torch.Tensor:
+    """Templates in [-1, 1], `(len(alphabet), height, width)`: Pillow's own font, each letter as wide as its cell allows."""
+    width, height = cell
+    font = ImageFont.load_default(size=8 * height)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow was built without FreeType; install a Pillow wheel that has it")
+    _, top, _, bottom = font.getbbox("".join(alphabet))
+    out = []
+    for letter in alphabet:
+        left, _, right, _ = font.getbbox(letter)
+        ink = Image.new("L", (max(right - left, 1), bottom - top))
+        ImageDraw.Draw(ink).text((-left, -top), letter, font=font, fill=255)
+        wide = min(width - 1, max(1, round(1.25 * ink.width * (height - 1) / ink.height)))
+        glyph = Image.new("L", (width, height))
+        glyph.paste(ink.resize((wide, height - 1), Image.Resampling.BOX), ((width - wide) // 2, 0))
+        out.append(np.minimum(np.asarray(glyph) * 1.6, 255))
+    return torch.from_numpy(np.stack(out)).float() / 127.5 - 1
+
+
+class Text:
+    """Raw form: a list of strings over `alphabet`, at most `columns * rows` long, with no space at the end.
+
+    `cell` is (width, height) in pixels. Text fills the cells from left to right, line by line, wherever words end;
+    the cells after it stay blank. Letters are drawn white on black. Every text that fits is decoded exactly.
+    """
+
+    rate = None
+    channels = 1
+
+    def __init__(self, grid: tuple[int, int], cell: tuple[int, int] = (6, 10), alphabet: str = ALPHABET):
+        self.grid, self.cell, self.alphabet = tuple(grid), tuple(cell), alphabet
+        self.columns, self.rows = grid[1] // cell[0], grid[0] // cell[1]
+        if self.columns * self.rows < 1:
+            raise ValueError(f"a cell of {cell[0]} x {cell[1]} pixels does not fit a grid {grid[1]} wide and {grid[0]} high")
+        self.capacity = self.columns * self.rows
+        self.top = (grid[0] - self.rows * cell[1]) // 2
+        self.left = (grid[1] - self.columns * cell[0]) // 2
+        if " " not in alphabet:
+            raise ValueError("the alphabet needs the space: blank cells are spaces")
+        self.templates = glyphs(alphabet, self.cell)
+        distance = torch.cdist(self.templates.flatten(1), self.templates.flatten(1)).fill_diagonal_(torch.inf)
+        if distance.min() < 0.1:
+            a, b = divmod(int(distance.argmin()), len(alphabet))
+            raise ValueError(f"{alphabet[a]!r} and {alphabet[b]!r} look the same in cells of {cell[0]} x {cell[1]} pixels")
+
+    def check(self, text: str) -> str:
+        """The text itself; ValueError when it cannot be written and read back exactly."""
+        if not isinstance(text, str):
+            raise ValueError(f"expected a text, got {type(text).__name__}")
+        unknown = sorted(set(text) - set(self.alphabet))
+        if unknown:
+            raise ValueError(f"the text {text!r} has {', '.join(map(repr, unknown))}; possible are the characters {self.alphabet!r}")
+        if len(text) > self.capacity:
+            raise ValueError(f"the text {text!r} has {len(text)} characters; {self.capacity} fit "
+                             f"({self.rows} lines of {self.columns})")
+        if text.endswith(" "):
+            raise ValueError(f"the text {text!r} ends in a space, which cannot be told from an empty cell")
+        return text
+
+    def encode(self, raw: list[str]) -> torch.Tensor:
+        raw = [self.check(text) for text in raw]
+        letters = torch.tensor([[self.alphabet.index(c) for c in text.ljust(self.capacity)] for text in raw]).long()
+        x = torch.full((len(raw), 1, *self.grid), -1.0)
+        if raw:
+            width, height = self.cell
+            cells = self.templates[letters].view(-1, self.rows, self.columns, height, width).transpose(2, 3)
+            x[:, 0, self.top : self.top + self.rows * height, self.left : self.left + self.columns * width] = cells.reshape(
+                len(raw), self.rows * height, self.columns * width)
+        return x
+
+    def decode(self, channels: torch.Tensor) -> list[str]:
+        """The nearest template of every cell, at the best shift of the whole text by up to 1 pixel."""
+        x = channels.detach().float().cpu()[:, 0]
+        width, height = self.cell
+        padded = torch.nn.functional.pad(x, (1, 1, 1, 1), value=-1.0)
+        templates = self.templates.flatten(1)
+        costs, letters = [], []
+        for dy, dx in sorted(((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)), key=lambda s: abs(s[0]) + abs(s[1])):
+            top, left = self.top + 1 + dy, self.left + 1 + dx
+            area = padded[:, top : top + self.rows * height, left : left + self.columns * width]
+            cells = area.reshape(-1, self.rows, height, self.columns, width).transpose(2, 3).reshape(len(x), -1, height * width)
+            best = ((templates**2).sum(1) - 2 * cells @ templates.T).min(dim=2)
+            # |picture - rendering|^2 up to a constant: the cells' best distances, and black outside of them
+            outside = (padded + 1).square().sum((1, 2)) - (area + 1).square().sum((1, 2))
+            costs.append(best.values.sum(1) + area.square().sum((1, 2)) + outside)
+            letters.append(best.indices)
+        choice = torch.stack(costs).argmin(0)
+        letters = torch.stack(letters)[choice, torch.arange(len(x))]
+        return ["".join(self.alphabet[i] for i in row).rstrip() for row in letters.tolist()]
+
+    def read(self, argument: str) -> list[str]:
+        return [self.check(argument)]
+
+    def picture(self, channels: torch.Tensor) -> np.ndarray:
+        return np.repeat(to_uint8(channels).transpose(0, 2, 3, 1), 3, axis=3)

@@ -1,0 +1,47 @@
+"""Samplers: from noise at t = 1 to data at t = 0, given a denoiser.
+
+A sampler is one step `x_t -> x_s` (s < t). The loop is written once, here: it starts from `sigma(1)` times standard
+noise, takes the steps between the times of a grid that ends shortly before 0, and there returns the denoiser's
+estimate `E[x_0 | x_t]`, which for every sampler is the exact last step of its ordinary differential equation.
+"""
+
+from typing import Callable
+
+import torch
+
+from .base import Sampler
+from .ddim import DDIM
+from .euler_maruyama import EulerMaruyama
+from .heun import Heun
+from .predictor_corrector import PredictorCorrector
+
+SAMPLERS = {"heun": Heun, "ddim": DDIM, "euler_maruyama": EulerMaruyama, "predictor_corrector": PredictorCorrector}
+
+__all__ = ["SAMPLERS", "Sampler", "sample"]
+
+
+@torch.no_grad()
+def sample(denoise: Callable, sampler: Sampler, times: torch.Tensor, noise: Callable, condition=None,
+           on_step: Callable | None = None) -> torch.Tensor:
+    """One sample a row of `noise()`, `(B, C, H, W)`.
+
+    Args:
+        denoise: `(x_t, t) -> E[x_0 | x_t]`.
+        times: decreasing, from 1 to just above 0, float64; `sampler.times(n)` makes the usual ones.
+        noise: returns fresh standard normal noise at every call.
+        condition: how observed channels enter (see `jointdiff.condition`); None samples everything.
+        on_step: called after every step, for progress.
+    """
+    step = sampler.step
+    if condition is not None:
+        denoise, step = condition.wrap(sampler, denoise)
+    x = noise()
+    x = sampler.sde.sigma(times[0]).to(x) * x
+    for t, s in zip(times[:-1], times[1:]):
+        x = step(denoise, x, t.to(x.device), s.to(x.device), noise)
+        if on_step:
+            on_step()
+    x = denoise(x, times[-1].to(x.device))
+    if on_step:
+        on_step()
+    return x

@@ -1,0 +1,100 @@
+"""What is saved and restored: checkpoints of a run, and published weights.
+
+A checkpoint is a dict of plain values and tensors, read with `weights_only=True`, written to a temporary file and moved
+into place, so that a file which exists is whole. Published weights are safetensors with the config in their metadata.
+"""
+
+import os
+import pathlib
+import re
+
+import torch
+
+from . import config as cfg
+from .model import Model
+
+VERSION = 1
+
+
+def write_atomically(path: pathlib.Path, write) -> None:
+    """`write(temporary path)`, then move it to `path` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """The checkpoints of a run, oldest first."""
+    folder = pathlib.Path(workdir) / "checkpoints"
+    return sorted(p for p in folder.glob("step_*.pt") if re.fullmatch(r"step_\d{8}\.pt", p.name))
+
+
+def save_checkpoint(workdir: pathlib.Path, step: int, values: dict, keep: int) -> pathlib.Path:
+    """Write the checkpoint of a step and delete all but the last `keep`."""
+    path = pathlib.Path(workdir) / "checkpoints" / f"step_{step:08d}.pt"
+    write_atomically(path, lambda p: torch.save({"version": VERSION, "step": step, **values}, p))
+    for old in checkpoints(workdir)[: -max(keep, 1)]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(workdir: pathlib.Path) -> dict | None:
+    """The newest checkpoint of a run on the CPU, or None. A file that cannot be read is an error that names it."""
+    found = checkpoints(workdir)
+    if not found:
+        return None
+    try:
+        values = torch.load(found[-1], map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{found[-1]} cannot be read ({error}); delete it to go on from the one before") from error
+    if values.get("version") != VERSION:
+        raise ValueError(f"{found[-1]} has format {values.get('version')}, this program writes {VERSION}")
+    return values
+
+
+def model_from(config, data_mean, data_std, weights: dict, dtype=torch.float32, device="cpu") -> Model:
+    """A model with these weights of its network."""
+    modalities = cfg.build_modalities(config)
+    denoiser = cfg.build_denoiser(config, cfg.build_layout(config, modalities), data_mean, data_std, dtype)
+    denoiser.network.load_state_dict(weights)
+    return Model(config, denoiser.to(device).eval(), modalities)
+
+
+def load_run(workdir: pathlib.Path, dtype=torch.float32, device="cpu") -> Model:
+    """The model of a run with its averaged weights."""
+    values = load_checkpoint(workdir)
+    if values is None:
+        raise ValueError(f"no checkpoint in {pathlib.Path(workdir) / 'checkpoints'}; train with --workdir={workdir} first")
+    config = cfg.from_json(values["config"])
+    return model_from(config, values["data_mean"], values["data_std"], values["ema"], dtype, device)
+
+
+def export(model: Model, path: pathlib.Path) -> None:
+    """Weights in half precision and the config, as one safetensors file."""
+    from safetensors.torch import save_file
+
+    tensors = {f"network.{n}": p.detach().half().contiguous().cpu() for n, p in model.denoiser.network.state_dict().items()}
+    tensors["data_mean"], tensors["data_std"] = model.denoiser.data_mean.cpu(), model.denoiser.data_std.cpu()
+    write_atomically(pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(model.config)}))
+
+
+def load_weights(path: pathlib.Path, dtype=torch.float32, device="cpu") -> Model:
+    """The model of a file that `export` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        config = cfg.from_json(file.metadata()["config"])
+        tensors = {n: file.get_tensor(n) for n in file.keys()}
+    weights = {n.removeprefix("network."): t.float() for n, t in tensors.items() if n.startswith("network.")}
+    return model_from(config, tensors["data_mean"], tensors["data_std"], weights, dtype, device)
+
+
+def shipped() -> dict[str, pathlib.Path]:
+    """The weights that come with the package, by name."""
+    return {p.stem: p for p in sorted((pathlib.Path(__file__).parent / "models").glob("*.safetensors"))}

@@ -1,0 +1,317 @@
+"""Training: the loop, what it writes, and how it goes on after a stop.
+
+Every random draw of step k comes from the stream (seed, k), and row j of the data from (seed, j), so a run's state is
+its weights, their averages, the optimizers and the step. A resumed run is the same run, bit for bit.
+"""
+
+import contextlib
+import json
+import pathlib
+import signal
+import sys
+import time
+
+import torch
+import torch.distributed as dist
+from absl import logging
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from . import config as cfg
+from . import state
+from .evaluate.coherence import coherence, directions
+from .evaluate.judge import build_judges
+from .loss import Times, denoising_loss
+from .model import Model
+from .report import grid_picture
+from .streams import stream
+
+LEVELS = torch.tensor([0.1, 0.3, 1.0, 3.0, 10.0])  # edges of the noise levels that the loss is logged by
+
+
+class NotFinite(RuntimeError):
+    """The loss stopped being a number."""
+
+
+class Objective(nn.Module):
+    """The loss of a batch as a module, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, denoiser):
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x_0, times, eps):
+        return denoising_loss(self.denoiser, x_0, times, eps)
+
+
+class Average:
+    """Exponential moving average of a network's state, with a warm-up: decay = min(decay, (1 + n) / (10 + n))."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay = decay
+        self.values = {n: v.detach().clone() for n, v in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        now = network.state_dict()
+        torch._foreach_lerp_(list(self.values.values()), [now[n] for n in self.values], weight)
+
+
+def precision(wanted: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    if wanted == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+            fast = abilities.get("avx512_bf16", False) or abilities.get("amx_bf16", False)
+        return torch.bfloat16 if fast else torch.float32
+    return cfg.lookup({"fp32": torch.float32, "bf16": torch.bfloat16}, wanted, "precision")
+
+
+def optimizers(network: nn.Module, c) -> list[torch.optim.Optimizer]:
+    """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else."""
+    if c.name not in ("adamw", "muon"):
+        raise ValueError(f"unknown optimizer {c.name!r}; there are adamw, muon")
+    outer = ("first", "last", "embedding")
+    matrices = [p for n, p in network.named_parameters() if c.name == "muon" and p.ndim == 2 and not n.startswith(outer)]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    out = [torch.optim.AdamW(rest, lr=c.lr, weight_decay=c.weight_decay, betas=(0.9, 0.98))]
+    if matrices:
+        out.append(torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    for optimizer in out:
+        for group in optimizer.param_groups:
+            group["base_lr"] = group["lr"]
+    return out
+
+
+def rate(step: int, c, steps: int) -> float:
+    """Factor of the learning rate: linear warm-up, flat, linear decay to 0 over the last part `c.decay` of the run."""
+    up = min(1.0, (step + 1) / max(c.warmup, 1))
+    down = min(1.0, (steps - step) / max(c.decay * steps, 1))
+    return min(up, down)
+
+
+def moments(pairs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each modality's channels over its training items, `(M,)` each."""
+    values = [v[:: max(1, len(v) // 4096)].float() / 127.5 - 1 for v in pairs.values.values()]
+    return torch.stack([v.mean() for v in values]), torch.stack([v.std().clamp(min=1e-3) for v in values])
+
+
+class Trainer:
+    """One run in a workdir."""
+
+    def __init__(self, config, workdir: pathlib.Path):
+        self.config, self.workdir = config, pathlib.Path(workdir)
+        c = config.train
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.world = dist.get_world_size() if dist.is_initialized() else 1
+        if c.batch % (self.world * c.accumulate):
+            raise ValueError(f"config.train.batch = {c.batch} is not a multiple of {self.world} processes x "
+                             f"{c.accumulate} accumulated parts")
+        self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        saved = state.load_checkpoint(self.workdir)
+        if saved:
+            changed = cfg.differences(cfg.from_json(saved["config"]), config)
+            changed = [line for line in changed if not line.startswith("data.root:")]
+            if changed:
+                raise ValueError(f"{self.workdir} was made with another config; take another --workdir, or undo\n  "
+                                 + "\n  ".join(changed))
+        self.modalities = cfg.build_modalities(config)
+        self.layout = cfg.build_layout(config, self.modalities)
+        self.log("reading data")
+        self.pairs = cfg.build_pairs(config, self.modalities, "train")
+        mean, std = (saved["data_mean"], saved["data_std"]) if saved else moments(self.pairs)
+        dtype = precision(saved["precision"] if saved else c.precision, self.device)
+        self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
+        self.denoiser = cfg.build_denoiser(config, self.layout, mean, std, dtype).to(self.device)
+        self.objective = Objective(self.denoiser)
+        if self.world > 1:
+            self.objective = DistributedDataParallel(self.objective)
+        network = self.denoiser.network
+        self.optimizers = optimizers(network, config.optim)
+        self.average = Average(network, c.ema)
+        self.patterns = cfg.build_patterns(config)
+        self.step = 0
+        if saved:
+            network.load_state_dict(saved["network"])
+            self.average.values = {n: v.to(self.device) for n, v in saved["ema"].items()}
+            for optimizer, values in zip(self.optimizers, saved["optimizers"]):
+                optimizer.load_state_dict(values)
+            self.step = saved["step"]
+            self.log(f"going on from step {self.step}")
+        count = sum(p.numel() for p in network.parameters())
+        self.log(f"{count / 1e6:.2f} M parameters, {self.precision} on {self.device.type}, {self.world} process(es)")
+
+    def log(self, text: str) -> None:
+        if self.rank == 0:
+            logging.info(text)
+
+    def save(self) -> None:
+        if self.rank:
+            return
+        values = {
+            "config": cfg.to_json(self.config), "precision": self.precision,
+            "network": self.denoiser.network.state_dict(), "ema": self.average.values,
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "data_mean": self.denoiser.data_mean, "data_std": self.denoiser.data_std}
+        state.save_checkpoint(self.workdir, self.step, values, self.config.train.keep)
+
+    def update(self) -> dict[str, torch.Tensor]:
+        """One optimizer step; its losses and noise levels, for the log."""
+        c, step = self.config.train, self.step
+        values, present, _ = self.pairs.rows(step * c.batch, c.batch)
+        generator = stream(self.config.seed, 31, step)
+        times = self.patterns.draw(c.batch, len(self.layout.names), generator, present)
+        x_0 = self.layout.pack(values)
+        eps = torch.randn(x_0.shape, generator=generator)
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)) + self.rank)  # dropout
+        factor = rate(step, self.config.optim, c.steps)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+        losses = []
+        size = c.batch // (self.world * c.accumulate)
+        for part in range(c.accumulate):
+            start = (self.rank * c.accumulate + part) * size
+            rows = slice(start, start + size)
+            mine = Times(times.ratio[rows], times.target[rows], times.absent[rows], times.pattern[rows])
+            last = part == c.accumulate - 1
+            sync = contextlib.nullcontext() if last or self.world == 1 else self.objective.no_sync()
+            with sync:
+                loss = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device))
+                # the mean over the whole batch: processes are averaged, parts are added
+                (loss.sum() / (size * c.accumulate)).backward()
+            losses.append(loss.detach())
+        loss = torch.cat(losses).cpu()
+        self.check(loss, times, self.rank * c.accumulate * size)
+        if self.config.optim.clip:
+            nn.utils.clip_grad_norm_(self.denoiser.network.parameters(), self.config.optim.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.average.update(self.denoiser.network, step)
+        self.step += 1
+        rows = slice(self.rank * len(loss), (self.rank + 1) * len(loss))
+        return {"loss": loss, "ratio": times.ratio[rows], "target": times.target[rows]}
+
+    def check(self, loss, times, first) -> None:
+        bad = (~loss.isfinite()).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            raise NotFinite(f"the loss of {self.layout.names[column]!r} at step {self.step} is {float(loss[row, column])} "
+                            f"at noise-to-signal {float(times.ratio[first + row, column]):.3g}; the last checkpoint is "
+                            "whole. Lower config.optim.lr, or set config.train.precision=fp32")
+
+    def model(self) -> Model:
+        """A model with the averaged weights; the training network is left alone."""
+        d = self.denoiser
+        copy = cfg.build_denoiser(self.config, self.layout, d.data_mean.cpu(), d.data_std.cpu(), d.dtype)
+        copy.network.load_state_dict(self.average.values)
+        return Model(self.config, copy.to(self.device).eval(), self.modalities)
+
+    def run(self) -> None:
+        """Train to `config.train.steps`; stop cleanly, with a checkpoint, at SIGINT or SIGTERM."""
+        c = self.config.train
+        stop = []
+        before = {s: signal.signal(s, lambda number, frame: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+        writer = judges = test = None
+        if self.rank == 0:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.workdir.mkdir(parents=True, exist_ok=True)
+            state.write_atomically(self.workdir / "config.json", lambda p: p.write_text(cfg.to_json(self.config)))
+            writer = SummaryWriter(self.workdir / "tensorboard", purge_step=self.step or None)
+            if c.evaluate_every and self.step < c.steps:
+                self.log("preparing the judges of coherence")
+                judges, test = build_judges(self.config, self.modalities), cfg.build_pairs(self.config, self.modalities, "test")
+        terminal = sys.stderr.isatty()
+        bar = tqdm(total=c.steps, initial=self.step, disable=self.rank > 0 or not terminal, unit="step", dynamic_ncols=True)
+        history, began, began_at = [], time.monotonic(), self.step
+        try:
+            while self.step < c.steps and not self.stopping(stop):
+                history.append(self.update())
+                bar.update()
+                if self.step % c.log_every == 0:
+                    line = self.write_losses(writer, history)
+                    left = (time.monotonic() - began) / (self.step - began_at) * (c.steps - self.step)
+                    bar.set_postfix_str(line)
+                    if not terminal:
+                        self.log(f"step {self.step}/{c.steps}  {line}  {clock(left)} left")
+                    history = []
+                if self.step % c.checkpoint_every == 0:
+                    self.save()
+                if self.rank == 0 and c.evaluate_every and (self.step % c.evaluate_every == 0 or self.step == c.steps):
+                    self.write_evaluation(writer, judges, test)
+            if not state.checkpoints(self.workdir) or self.step % c.checkpoint_every or not self.step:
+                self.save()
+        finally:
+            bar.close()
+            if writer:
+                writer.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if stop:
+            self.log(f"stopped at step {self.step} of {c.steps}; the same command goes on from here")
+        else:
+            self.log(f"done: {c.steps} steps in {clock(time.monotonic() - began)}; sample with --mode=sample --workdir={self.workdir}")
+
+    def stopping(self, stop: list) -> bool:
+        """Whether any process was told to stop; all of them agree."""
+        if self.world == 1:
+            return bool(stop)
+        flag = torch.tensor(float(len(stop)), device=self.device)
+        dist.all_reduce(flag)
+        return bool(flag > 0)
+
+    def write_losses(self, writer, history) -> str:
+        loss, ratio, target = (torch.cat([h[k] for h in history]) for k in ("loss", "ratio", "target"))
+        means = {}
+        level = torch.bucketize(ratio, LEVELS.to(ratio))
+        for column, name in enumerate(self.layout.names):
+            chosen = target[:, column]
+            means[name] = float(loss[chosen, column].mean()) if chosen.any() else float("nan")
+            if writer:
+                writer.add_scalar(f"loss/{name}", means[name], self.step)
+                for i in range(len(LEVELS) + 1):
+                    at = chosen & (level[:, column] == i)
+                    low = float(LEVELS[i - 1]) if i else 0.0
+                    if at.any():
+                        writer.add_scalar(f"loss_by_noise/{name}_above_{low:g}", float(loss[at, column].mean()), self.step)
+        return "loss " + " ".join(f"{n} {m:.3f}" for n, m in means.items())
+
+    def write_evaluation(self, writer, judges, test) -> None:
+        """Coherence of every direction in which nothing is left out, and samples, to TensorBoard and `coherence.jsonl`."""
+        began, model, num = time.monotonic(), self.model(), self.config.train.evaluate_num
+        figures = {}
+        for direction in directions(self.layout.names, leave_out=False):
+            for name, value in coherence(model, judges, test, direction, num).items():
+                if name == "joint" and direction.given:
+                    continue
+                label = f"{'+'.join(direction.given) or 'nothing'}_to_{name}"
+                figures[label] = value
+                writer.add_scalar(f"coherence/{label}", value, self.step)
+        drawn = model.sample(num=8)
+        writer.add_image("samples", grid_picture(self.modalities, drawn, ()), self.step, dataformats="HWC")
+        for name, modality in self.modalities.items():
+            raw = modality.decode(drawn[name][:4])
+            if modality.rate:
+                for i, wave in enumerate(raw):
+                    writer.add_audio(f"{name}/{i}", torch.as_tensor(wave)[None], self.step, sample_rate=modality.rate)
+            elif isinstance(raw, list):
+                writer.add_text(name, ", ".join(map(repr, raw)), self.step)
+        writer.flush()
+        with open(self.workdir / "coherence.jsonl", "a") as file:
+            file.write(json.dumps({"step": self.step, "num": num, **figures}) + "\n")
+        self.log(f"step {self.step} coherence " + " ".join(f"{k} {v:.2f}" for k, v in figures.items())
+                 + f"  ({clock(time.monotonic() - began)})")
+
+
+def clock(seconds: float) -> str:
+    """1234.5 -> "20:34"."""
+    seconds = int(seconds)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
