@@ -6,6 +6,7 @@ def get_config():
     c.data.modalities = ("image", "text", "audio")
     c.modality.image = modality("image", "mnist")
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "digits"})
-    c.modality.audio = modality("audio", "spoken_digits", {"fold": (2, 2)}, {"variants": 8})
+    c.modality.audio = modality("audio", "spoken_digits", {"fold": (2, 2)}, {"variants": 16})
     c.backbone.unet.widths = (48, 96, 192)
+    c.train.steps = 22000
     return c

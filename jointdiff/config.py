@@ -56,15 +56,15 @@ def default() -> ConfigDict:
     c.loss.pattern = ConfigDict({"joint": 0.3, "conditional": 0.45, "independent": 0.1, "absent": 0.15})
     # mean and standard deviation of log(noise / signal); what is decided at high noise, the class, needs many of them
     c.loss.log_ratio = ConfigDict()
-    c.loss.log_ratio.joint = (0.4, 1.5)
-    c.loss.log_ratio.conditional = (0.4, 1.5)
-    c.loss.log_ratio.independent = (0.4, 1.5)
-    c.loss.log_ratio.absent = (0.4, 1.5)
+    c.loss.log_ratio.joint = (1.1, 1.6)
+    c.loss.log_ratio.conditional = (1.1, 1.6)
+    c.loss.log_ratio.independent = (1.1, 1.6)
+    c.loss.log_ratio.absent = (1.1, 1.6)
 
     c.optim = ConfigDict()
     c.optim.name = "muon"  # muon (matrices inside the network; AdamW for the rest) or adamw
     c.optim.lr = 1e-3  # AdamW
-    c.optim.matrix_lr = 2e-3  # Muon, in AdamW's scale
+    c.optim.matrix_lr = 3e-3  # Muon, in AdamW's scale
     c.optim.weight_decay = 0.01
     c.optim.warmup = 200  # steps
     c.optim.decay = 0.5  # the last part of the run in which the rate falls to 0
@@ -75,7 +75,7 @@ def default() -> ConfigDict:
     c.train.batch = 64  # rows a step, over all processes and accumulated parts
     c.train.accumulate = 1  # parts that a batch is split into, to save memory
     c.train.precision = "auto"  # auto, fp32, bf16
-    c.train.ema = 0.999  # decay of the averaged weights, after a warm-up
+    c.train.ema = 0.9995  # decay of the averaged weights, after a warm-up
     c.train.log_every = 50
     c.train.checkpoint_every = 1000
     c.train.keep = 3  # checkpoints kept

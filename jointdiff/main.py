@@ -1,23 +1,118 @@
-"""Command line: `python -m jointdiff.main --mode=train|sample|evaluate`. Flags and dispatch only."""
+"""Command line: train, sample in any direction, evaluate. Flags and dispatch only.
+
+    python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
+    python -m jointdiff.main --mode=sample --workdir=runs/keypad --given=text=seven
+    python -m jointdiff.main --mode=evaluate --workdir=runs/keypad
+"""
 
 import os
+import pathlib
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Training config, a file in configs/.", lock_config=True)
+config_flags.DEFINE_config_file("config", None, "Training: a file in configs/. Fields: --config.train.steps=100", lock_config=True)
+flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate"], "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run.")
+flags.DEFINE_string("model", None, "Shipped weights to use instead of a workdir.")
+flags.DEFINE_string("outdir", None, "Where samples or figures go; a new folder when not named.")
+flags.DEFINE_multi_string("given", [], "Condition: NAME=VALUE (a text, or a file), NAME (test examples) or NAME=class:K. Repeatable.")
+flags.DEFINE_multi_string("leave_out", [], "Modality that is neither given nor generated. Repeatable.")
+flags.DEFINE_integer("num", None, "Samples (8), or test rows a direction and seed (256).")
+flags.DEFINE_integer("seed", 0, "Sample i depends on this seed and i alone.", lower_bound=0)
+flags.DEFINE_integer("seeds", 3, "Evaluation: number of seeds.", lower_bound=1)
+flags.DEFINE_integer("batch", 64, "Samples computed at once.", lower_bound=1)
+flags.DEFINE_string("sampler", None, "Sampler; the config's when not named.")
+flags.DEFINE_integer("steps", None, "Sampler steps.", lower_bound=1)
+flags.DEFINE_string("condition", None, "How conditions enter; evaluation compares clean and replace when not named.")
 
 
-def main(argv):
-    import torch
+def train() -> None:
+    import torch.distributed as dist
 
     from .train import Trainer
 
-    Trainer(FLAGS.config, FLAGS.workdir).run()
+    if FLAGS.config is None or FLAGS.workdir is None:
+        raise ValueError("training needs --config=configs/NAME.py and --workdir=FOLDER")
+    distributed = "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1
+    if distributed:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        Trainer(FLAGS.config, FLAGS.workdir).run()
+    finally:
+        if distributed:
+            dist.destroy_process_group()
+
+
+def load():
+    """The model that --model or --workdir names, and the folder its results go under."""
+    import torch
+
+    from . import config as cfg
+    from . import state
+    from .train import precision
+
+    if FLAGS.config is not None:
+        raise ValueError("the config comes with the model; --config is for training only")
+    if (FLAGS.model is None) == (FLAGS.workdir is None):
+        raise ValueError("name either --workdir=FOLDER or --model=NAME")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = precision("auto", device)
+    if FLAGS.model is not None:
+        path = cfg.lookup(state.shipped(), FLAGS.model, "model")
+        return state.load_weights(path, dtype, device), pathlib.Path("samples") / FLAGS.model
+    return state.load_run(pathlib.Path(FLAGS.workdir), dtype, device), pathlib.Path(FLAGS.workdir)
+
+
+def sample() -> None:
+    from .generate import generate, new_folder
+
+    model, home = load()
+    parent = home if FLAGS.model else home / "samples"
+    generate(model, pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(parent), FLAGS.given,
+             8 if FLAGS.num is None else FLAGS.num, FLAGS.seed, FLAGS.leave_out, FLAGS.batch,
+             sampler=FLAGS.sampler, steps=FLAGS.steps, condition=FLAGS.condition)
+
+
+def evaluate() -> None:
+    from .evaluate.table import evaluate as run
+    from .evaluate.table import markdown, write
+    from .generate import folder_at_once, new_folder
+
+    if FLAGS.given or FLAGS.leave_out:
+        raise ValueError("evaluation covers every direction; --given and --leave_out are for --mode=sample")
+    model, home = load()
+    conditions = (FLAGS.condition,) if FLAGS.condition else ("clean", "replace")
+    with folder_at_once(pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "evaluation")) as folder:
+        result = run(model, FLAGS.num or 256, tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)), conditions, FLAGS.batch,
+                     sampler=FLAGS.sampler, steps=FLAGS.steps)
+        write(result, folder)
+    print(markdown(result))
+
+
+def main(argv) -> None:
+    if len(argv) > 1:
+        sys.exit(f"jointdiff: unexpected argument {argv[1]!r}; flags are written --name=value")
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    from .train import NotFinite
+
+    try:
+        {"train": train, "sample": sample, "evaluate": evaluate}[FLAGS.mode]()
+    except (ValueError, OSError, NotFinite) as error:
+        sys.exit(f"jointdiff: {error}")
+
+
+def run() -> None:
+    """The console script."""
+    app.run(main)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run()

@@ -188,7 +188,7 @@ class Trainer:
                 (loss.sum() / (size * c.accumulate)).backward()
             losses.append(loss.detach())
         loss = torch.cat(losses).cpu()
-        self.check(loss, times, self.rank * c.accumulate * size)
+        self.check(loss, times, values, self.rank * c.accumulate * size)
         if self.config.optim.clip:
             nn.utils.clip_grad_norm_(self.denoiser.network.parameters(), self.config.optim.clip)
         for optimizer in self.optimizers:
@@ -198,13 +198,17 @@ class Trainer:
         rows = slice(self.rank * len(loss), (self.rank + 1) * len(loss))
         return {"loss": loss, "ratio": times.ratio[rows], "target": times.target[rows]}
 
-    def check(self, loss, times, first) -> None:
+    def check(self, loss, times, values, first) -> None:
         bad = (~loss.isfinite()).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            raise NotFinite(f"the loss of {self.layout.names[column]!r} at step {self.step} is {float(loss[row, column])} "
-                            f"at noise-to-signal {float(times.ratio[first + row, column]):.3g}; the last checkpoint is "
-                            "whole. Lower config.optim.lr, or set config.train.precision=fp32")
+        if not len(bad):
+            return
+        row, column = bad[0].tolist()
+        spoilt = [i for i, n in enumerate(self.layout.names) if not values[n][first + row].isfinite().all()]
+        column = spoilt[0] if spoilt else column
+        advice = ("the data hold values that are not finite" if spoilt else
+                  "lower config.optim.lr, or set config.train.precision=fp32")
+        raise NotFinite(f"the loss of {self.layout.names[column]!r} at step {self.step} is not finite, at noise-to-signal "
+                        f"{float(times.ratio[first + row, column]):.3g}; the last checkpoint is whole; {advice}")
 
     def model(self) -> Model:
         """A model with the averaged weights; the training network is left alone."""

@@ -50,6 +50,8 @@ class Text:
         self.columns, self.rows = grid[1] // cell[0], grid[0] // cell[1]
         if self.columns * self.rows < 1:
             raise ValueError(f"a cell of {cell[0]} x {cell[1]} pixels does not fit a grid {grid[1]} wide and {grid[0]} high")
+        if cell[0] < 3 or cell[1] < 5:
+            raise ValueError(f"a cell of {cell[0]} x {cell[1]} pixels is too small for letters; the smallest is 3 x 5")
         self.capacity = self.columns * self.rows
         self.top = (grid[0] - self.rows * cell[1]) // 2
         self.left = (grid[1] - self.columns * cell[0]) // 2

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+import torch
+from scipy.io import wavfile
+
+from jointdiff.data import SOURCES, Pairs, encode_source
+from jointdiff.data.sources import DIGITS
+from jointdiff.data.tones import COLUMNS, ROWS, dtmf
+from jointdiff.modalities import Image
+
+
+def numbered(count, classes=10):
+    """Items whose pixel is their own number."""
+    values = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1)
+    return values, np.arange(count) % classes
+
+
+def pairs(seed=0):
+    (a, la), (b, lb) = numbered(60), numbered(30)
+    return Pairs({"a": a, "b": b, "c": torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)},
+                 {"a": la, "b": lb, "c": np.arange(10)}, seed)
+
+
+def ids(values):
+    return ((values + 1) * 127.5).round().long().flatten()
+
+
+def test_rows_share_the_class():
+    values, present, labels = pairs().rows(0, 200)
+    assert present.all()
+    for part in values.values():
+        assert torch.equal(ids(part) % 10, labels)
+
+
+def test_an_epoch_visits_every_item_of_the_largest_once():
+    values, _, _ = pairs().rows(60, 60)
+    assert sorted(ids(values["a"]).tolist()) == list(range(60))
+
+
+def test_partners_are_drawn_anew_and_evenly():
+    p = pairs()
+    first, second = ids(p.rows(0, 60)[0]["b"]), ids(p.rows(60, 60)[0]["b"])
+    assert not torch.equal(first, second)
+    counts = torch.bincount(ids(p.rows(0, 6000)[0]["b"]), minlength=30)
+    assert counts.min() > 140 and counts.max() < 260  # 200 each
+
+
+def test_a_row_depends_on_its_number_alone():
+    p, q = pairs(), pairs()
+    whole = p.rows(0, 150)
+    q.rows(500, 10)
+    parts = [q.rows(s, 50) for s in (100, 0, 50)]
+    order = [parts[1], parts[2], parts[0]]
+    for name in ("a", "b", "c"):
+        assert torch.equal(whole[0][name], torch.cat([v[0][name] for v in order]))
+    assert not torch.equal(ids(pairs(1).rows(0, 60)[0]["a"]), ids(p.rows(0, 60)[0]["a"]))
+
+
+def test_a_class_without_items_is_missing_there():
+    (a, la), (b, lb) = numbered(40, 10), numbered(5, 5)
+    values, present, labels = Pairs({"a": a, "b": b}, {"a": la, "b": lb}).rows(0, 80)
+    assert torch.equal(present[:, 1], labels < 5) and present[:, 0].all()
+    assert values["b"][~present[:, 1]].abs().sum() == 0
+
+
+def test_handwritten_splits_are_disjoint_and_whole():
+    from sklearn.datasets import load_digits
+
+    train, test = (SOURCES["handwritten"](None, s) for s in ("train", "test"))
+    assert len(train.labels) == 1497 and len(test.labels) == 300
+    both = np.concatenate([train.raw, test.raw])
+    want = (load_digits().images / 16 * 255).round().astype(np.uint8)
+    assert sorted(map(bytes, both)) == sorted(map(bytes, want))
+    many = SOURCES["handwritten"](None, "train", variants=3)
+    assert len(many.labels) == 3 * 1497 and np.array_equal(many.raw[:1497], train.raw)
+    assert np.array_equal(many.labels[1497:2994], train.labels) and not np.array_equal(many.raw[1497:2994], train.raw)
+
+
+def test_every_key_tone_has_the_frequencies_of_q23():
+    keys = {1: (697, 1209), 2: (697, 1336), 3: (697, 1477), 4: (770, 1209), 5: (770, 1336), 6: (770, 1477),
+            7: (852, 1209), 8: (852, 1336), 9: (852, 1477), 0: (941, 1336)}
+    items = dtmf(None, "train", count=6)
+    for wave, label in zip(items.raw, items.labels):
+        spectrum = np.abs(np.fft.rfft(wave, 16000))
+        low = 600 + spectrum[1200:2100].argmax() / 2
+        high = 1100 + spectrum[2200:3200].argmax() / 2
+        assert abs(low / keys[label][0] - 1) < 0.02 and abs(high / keys[label][1] - 1) < 0.02
+        assert np.abs(wave).max() < 1
+    assert ROWS == (697, 770, 852, 941) and COLUMNS == (1209, 1336, 1477)
+    other = dtmf(None, "test", count=6)
+    assert not any(np.array_equal(a, b) for a in items.raw for b in other.raw)
+
+
+def test_words_are_the_classes_names():
+    assert SOURCES["words"](None, "test").raw == list(DIGITS)
+    assert SOURCES["words"](None, "train", classes="cifar10").raw[9] == "truck"
+    with pytest.raises(ValueError, match="digits, cifar10"):
+        SOURCES["words"](None, "train", classes="imagenet")
+
+
+def write_speech(root, takes=50):
+    folder = root / "free-spoken-digit-dataset" / "recordings"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    from jointdiff.data.speech import SPEAKERS
+
+    for digit in range(10):
+        for speaker in SPEAKERS:
+            for take in range(takes):
+                wave = np.zeros(3000)
+                wave[800:2000] = 3000 * np.sin(np.arange(1200) * (0.1 + 0.05 * digit)) + rng.standard_normal(1200)
+                wavfile.write(folder / f"{digit}_{speaker}_{take}.wav", 8000, wave.astype(np.int16))
+
+
+def test_spoken_digits_are_split_by_take_and_trimmed(tmp_path):
+    write_speech(tmp_path)
+    train, test = (SOURCES["spoken_digits"](tmp_path, s) for s in ("train", "test"))
+    assert len(train.labels) == 2700 and len(test.labels) == 300
+    assert np.bincount(test.labels).tolist() == [30] * 10
+    assert all(1200 <= len(w) <= 1800 for w in test.raw)
+    many = SOURCES["spoken_digits"](tmp_path, "train", variants=2)
+    assert len(many.labels) == 5400 and np.array_equal(many.raw[0], train.raw[0])
+
+
+@pytest.mark.parametrize("name,wanted", [("mnist", "MNIST/raw"), ("cifar10", "cifar-10-batches-py"), ("fashion_mnist", "FashionMNIST/raw"),
+                                         ("spoken_digits", "0_george_0.wav")])
+def test_offline_the_error_says_what_is_wanted_and_where(name, wanted, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    with pytest.raises(FileNotFoundError) as error:
+        SOURCES[name](tmp_path, "train")
+    assert wanted in str(error.value) and str(tmp_path) in str(error.value) and "JOINTDIFF_DATA" in str(error.value)
+
+
+def test_spoken_digits_are_downloaded_and_checked(tmp_path, monkeypatch):
+    import io
+    import zipfile
+
+    write_speech(tmp_path / "there")
+    recordings = tmp_path / "there" / "free-spoken-digit-dataset" / "recordings"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in recordings.iterdir():
+            archive.write(path, f"free-spoken-digit-dataset-1.0.10/recordings/{path.name}")
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: io.BytesIO(packed.getvalue()))
+    assert len(SOURCES["spoken_digits"](tmp_path / "here", "test").labels) == 300
+    broken = packed.getvalue()[: len(packed.getvalue()) // 2]
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: io.BytesIO(broken))
+    with pytest.raises(FileNotFoundError, match="download failed"):
+        SOURCES["spoken_digits"](tmp_path / "broken", "test")
+    assert not (tmp_path / "broken").exists()
+
+
+def test_encoding_is_exact_for_pictures():
+    items = SOURCES["handwritten"](None, "test")
+    values = encode_source(Image((8, 8)), items)
+    assert values.dtype == torch.uint8 and np.array_equal(values[:, 0].numpy(), items.raw)

@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from jointdiff.layout import Layout
+
+LAYOUT = Layout({"image": 3, "text": 1, "audio": 4}, (6, 8))
+
+
+def test_pack_and_unpack_are_inverse(generator):
+    parts = {n: torch.randn(2, c, 6, 8, generator=generator) for n, c in LAYOUT.channels.items()}
+    x = LAYOUT.pack(dict(reversed(parts.items())))
+    assert x.shape == (2, 8, 6, 8)
+    assert torch.equal(x[:, 3:4], parts["text"])
+    assert all(torch.equal(v, parts[n]) for n, v in LAYOUT.unpack(x).items())
+
+
+def test_mask_expand_and_observe(generator):
+    assert LAYOUT.mask(["text", "audio"]).flatten().tolist() == [False] * 3 + [True] * 5
+    values = torch.tensor([[1.0, 2.0, 3.0]])
+    assert LAYOUT.expand(values).flatten().tolist() == [1, 1, 1, 2, 3, 3, 3, 3]
+    word = torch.randn(1, 1, 6, 8, generator=generator)
+    y, mask = LAYOUT.observe({"text": word}, 5)
+    assert torch.equal(y[:, 3:4], word.expand(5, 1, 6, 8)) and mask.sum() == 1 and y[:, :3].abs().sum() == 0
+
+
+def test_errors_name_the_choices():
+    with pytest.raises(ValueError, match="'sound'.*image, text, audio"):
+        LAYOUT.mask(["sound"])
+    with pytest.raises(ValueError, match="missing: text, audio"):
+        LAYOUT.pack({"image": torch.zeros(1, 3, 6, 8)})
+    with pytest.raises(ValueError, match=r"'image' has shape \(1, 1, 6, 8\), expected \(B, 3, 6, 8\)"):
+        LAYOUT.pack({"image": torch.zeros(1, 1, 6, 8), "text": torch.zeros(1, 1, 6, 8), "audio": torch.zeros(1, 4, 6, 8)})
+    with pytest.raises(ValueError):
+        Layout({}, (4, 4))

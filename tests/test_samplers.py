@@ -1,0 +1,117 @@
+"""Samplers with exact denoisers: the distribution they end in is known."""
+
+import math
+
+import pytest
+import torch
+
+from jointdiff.analytic import gaussian, gaussian_kl
+from jointdiff.samplers import SAMPLERS, sample
+from jointdiff.samplers.base import karras, uniform
+from jointdiff.sde import SDES, VP
+from jointdiff.streams import SampleNoise
+
+COV = torch.tensor([[1.0, 0.8], [0.8, 1.0]], dtype=torch.float64)
+MEAN = torch.tensor([0.5, -0.3], dtype=torch.float64)
+JOINT = gaussian(MEAN, COV)
+
+
+class Noise:
+    """Fast noise for large batches of a toy."""
+
+    def __init__(self, count, seed=0):
+        self.count, self.generator = count, torch.Generator().manual_seed(seed)
+
+    def __call__(self):
+        return torch.randn(self.count, 2, 1, 1, generator=self.generator, dtype=torch.float64)
+
+
+def fitted_kl(x):
+    x = x.flatten(1)
+    return gaussian_kl(MEAN, COV, x.mean(0), torch.cov(x.T))
+
+
+@pytest.mark.parametrize("sde", SDES)
+@pytest.mark.parametrize("name,steps,bound", [("heun", 30, 0.002), ("ddim", 300, 0.002), ("euler_maruyama", 500, 0.005),
+                                              ("predictor_corrector", 500, 0.03)])
+def test_final_mean_and_covariance(name, steps, bound, sde):
+    sde = SDES[sde]()
+    sampler = SAMPLERS[name](sde)
+    x = sample(JOINT.denoiser(sde), sampler, sampler.times(steps), Noise(20000))
+    assert fitted_kl(x) < bound
+
+
+def test_ancestral_ddim_is_exact_too():
+    sampler = SAMPLERS["ddim"](VP(), eta=1.0)
+    x = sample(JOINT.denoiser(VP()), sampler, sampler.times(300), Noise(20000))
+    assert fitted_kl(x) < 0.005
+
+
+def test_one_ancestral_step_is_the_closed_form_posterior(generator):
+    """Given x_0, `x_s | x_t` of DDIM with eta = 1 is Gaussian with Bayes' mean and variance."""
+    sde, t, s = VP(), torch.tensor(0.6, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
+    x_0 = torch.tensor([0.7, -1.2], dtype=torch.float64).view(1, 2, 1, 1).expand(50000, 2, 1, 1)
+    x_t = torch.tensor([0.1, 0.9], dtype=torch.float64).view(1, 2, 1, 1).expand(50000, 2, 1, 1)
+    a_t, a_s, v_t, v_s = sde.alpha(t), sde.alpha(s), sde.sigma(t) ** 2, sde.sigma(s) ** 2
+    k = a_t / a_s  # x_t = k x_s + noise of variance v
+    v = v_t - k**2 * v_s
+    var = 1 / (1 / v_s + k**2 / v)
+    mean = var * (a_s * x_0[0] / v_s + k * x_t[0] / v)
+    noise = Noise(50000)
+    x_s = SAMPLERS["ddim"](sde, eta=1.0).step(lambda x, t: x_0, x_t, t, s, noise)
+    assert torch.allclose(x_s.mean(0), mean, atol=0.01) and torch.allclose(x_s.var(0), var.expand(2, 1, 1), rtol=0.03)
+
+
+@pytest.mark.parametrize("name,order", [("heun", 2), ("ddim", 1)])
+def test_order_of_convergence(name, order):
+    """Error against the ODE's exact solution on a Gaussian, from time 0.8 to 0.2, with uniform steps."""
+    sde = VP()
+    sampler = SAMPLERS[name](sde)
+    variance = 0.25
+    toy = gaussian(torch.zeros(2), variance * torch.eye(2))
+    x_t = torch.ones(1, 2, 1, 1, dtype=torch.float64)
+    top, low = torch.tensor(0.8, dtype=torch.float64), torch.tensor(0.2, dtype=torch.float64)
+    spread = lambda u: (sde.alpha(u) ** 2 * variance + sde.sigma(u) ** 2).sqrt()  # noqa: E731
+    exact = spread(low) / spread(top)
+    errors = []
+    for steps in (40, 80):
+        x, times = x_t, torch.linspace(0.8, 0.2, steps + 1, dtype=torch.float64)
+        for t, s in zip(times[:-1], times[1:]):
+            x = sampler.step(toy.denoiser(sde), x, t, s, None)
+        errors.append(float((x - exact).abs().max()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.3)
+
+
+def test_karras_grid_of_the_paper():
+    """Equation 5 with sigma 80 ... 0.002, rho = 7, 18 steps, on an SDE whose ratio is its time's exponential."""
+    sde = SDES["ve"](0.002, 80.0)
+    ratios = sde.ratio(karras(sde, 18))
+    i = torch.arange(18, dtype=torch.float64)
+    want = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    assert torch.allclose(ratios, want)
+    assert uniform(5)[0] == 1 and uniform(5).diff().allclose(torch.tensor(-0.24975, dtype=torch.float64))
+    with pytest.raises(ValueError, match="0 steps"):
+        karras(sde, 0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_cost_counts_the_evaluations(name):
+    sde, calls = VP(), []
+    exact = JOINT.denoiser(sde)
+    sampler = SAMPLERS[name](sde)
+    sample(lambda x, t: calls.append(1) or exact(x, t), sampler, sampler.times(7), Noise(3))
+    assert len(calls) == sampler.cost(7)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sample_is_the_same_in_any_batch(name):
+    sde = VP()
+    sampler = SAMPLERS[name](sde)
+    run = lambda batch, first: sample(JOINT.denoiser(sde), sampler, sampler.times(9), SampleNoise(7, batch, (2, 1, 1), first))  # noqa: E731
+    alone, together = run(1, 3), run(8, 0)
+    assert torch.equal(alone[0], together[3]) and not torch.equal(together[3], together[4])
+
+
+def test_eta_is_checked():
+    with pytest.raises(ValueError, match="eta = 2"):
+        SAMPLERS["ddim"](VP(), eta=2)

@@ -1,0 +1,277 @@
+"""The training loop, with an MLP and the embedded data made tiny."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT
+
+from jointdiff import config as cfg
+from jointdiff import state
+from jointdiff.train import Average, NotFinite, Trainer, optimizers, precision, rate
+
+
+def tiny(**train):
+    c = cfg.default()
+    c.data.grid = (8, 8)
+    c.data.modalities = ("image", "audio")
+    c.modality.image = cfg.modality("image", "handwritten")
+    c.modality.audio = cfg.modality("audio", "dtmf", {"seconds": 0.25, "fold": (2, 1)}, {"count": 5})
+    c.backbone.unet.widths, c.backbone.unet.blocks, c.backbone.unet.attention = (8, 16), (1, 1), (False, True)
+    c.backbone.unet.dropout = 0.1
+    c.train.update({"steps": 20, "batch": 8, "evaluate_every": 0, "log_every": 5, "checkpoint_every": 1000, "precision": "fp32", **train})
+    return c
+
+
+def train(config, workdir, stop_at=None):
+    trainer = Trainer(config, workdir)
+    if stop_at is None:
+        trainer.run()
+    else:
+        while trainer.step < stop_at:
+            trainer.update()
+        trainer.save()
+    return state.load_checkpoint(workdir)
+
+
+def equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_20_steps_are_10_and_resume_and_10_bit_for_bit(tmp_path, dtype):
+    whole = train(tiny(precision=dtype), tmp_path / "whole")
+    train(tiny(precision=dtype), tmp_path / "parts", stop_at=10)
+    parts = train(tiny(precision=dtype), tmp_path / "parts")
+    assert whole["step"] == parts["step"] == 20
+    assert equal(whole, parts)
+    assert not equal(whole["network"], whole["ema"])
+
+
+def test_accumulated_parts_make_the_same_step(tmp_path):
+    one = tiny()
+    one.backbone.unet.dropout = 0.0
+    two = one.copy_and_resolve_references()
+    two.train.accumulate = 4
+    a, b = train(one, tmp_path / "a", 3), train(two, tmp_path / "b", 3)
+    assert all(torch.allclose(a["network"][n], b["network"][n], atol=1e-4) for n in a["network"])
+
+
+def test_another_config_is_refused_by_field(tmp_path):
+    train(tiny(), tmp_path, stop_at=2)
+    before = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    other = tiny(steps=30)
+    other.optim.lr = 5e-4
+    with pytest.raises(ValueError, match=r"optim.lr: 0.001 -> 0.0005\n  train.steps: 20 -> 30"):
+        Trainer(other, tmp_path)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == before
+    moved = tiny()
+    moved.data.root = "/elsewhere"
+    assert Trainer(moved, tmp_path).step == 2  # data may move
+
+
+def test_checkpoints_are_kept_and_whole(tmp_path):
+    train(tiny(checkpoint_every=4, keep=2), tmp_path)
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step_00000016.pt", "step_00000020.pt"]
+    (tmp_path / "checkpoints" / names[-1]).write_bytes(b"torn")
+    with pytest.raises(ValueError, match="step_00000020.pt cannot be read"):
+        Trainer(tiny(checkpoint_every=4, keep=2), tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    def broken(p):
+        p.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError):
+        state.write_atomically(path, broken)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_loss_that_is_not_finite_names_step_modality_and_level(tmp_path):
+    trainer = Trainer(tiny(), tmp_path)
+    trainer.update()
+    trainer.pairs.values["audio"] = trainer.pairs.values["audio"].float() * float("nan")
+    with pytest.raises(NotFinite, match=r"'audio' at step 1 is not finite, at noise-to-signal \d.*the data hold"):
+        for _ in range(5):
+            trainer.update()
+
+
+def test_average_follows_its_definition():
+    net = torch.nn.Linear(2, 2)
+    average, want = Average(net, 0.9), net.weight.detach().clone()
+    for step in range(30):
+        torch.nn.init.normal_(net.weight)
+        average.update(net, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        want = decay * want + (1 - decay) * net.weight.detach()
+    assert torch.allclose(average.values["weight"], want, atol=1e-6)
+
+
+def test_learning_rate_rises_and_falls():
+    c = tiny().optim
+    c.warmup, c.decay = 10, 0.5
+    rates = [rate(s, c, 100) for s in range(100)]
+    assert rates[0] == 0.1 and rates[9] == 1 and rates[49] == 1 and rates[-1] == pytest.approx(0.02)
+    assert rates[:10] == sorted(rates[:10]) and rates[50:] == sorted(rates[50:], reverse=True)
+
+
+def test_every_parameter_has_exactly_one_optimizer(tmp_path):
+    for name in ("muon", "adamw"):
+        c = tiny()
+        c.optim.name = name
+        network = Trainer(c, tmp_path / name).denoiser.network
+        held = [id(p) for o in optimizers(network, c.optim) for g in o.param_groups for p in g["params"]]
+        assert sorted(held) == sorted(id(p) for p in network.parameters())
+    with pytest.raises(ValueError, match="unknown optimizer"):
+        c.optim.name = "sgd"
+        optimizers(network, c.optim)
+
+
+def test_precision_is_settable():
+    assert precision("fp32", torch.device("cpu")) == torch.float32
+    assert precision("bf16", torch.device("cpu")) == torch.bfloat16
+    assert precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+    with pytest.raises(ValueError, match="fp32, bf16"):
+        precision("fp16", torch.device("cpu"))
+
+
+def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not a multiple of 1 processes x 3"):
+        Trainer(tiny(accumulate=3), tmp_path)
+
+
+def test_rows_that_lack_a_modality_train(tmp_path):
+    trainer = Trainer(tiny(), tmp_path)
+    pairs = trainer.pairs
+    keep = pairs.labels["audio"] < 5
+    trainer.pairs = type(pairs)({"image": pairs.values["image"], "audio": pairs.values["audio"][keep]},
+                                {"image": pairs.labels["image"], "audio": pairs.labels["audio"][keep]})
+    seen = [trainer.update() for _ in range(10)]
+    lacking = [~trainer.pairs.rows(k * 8, 8)[1] for k in range(10)]
+    assert torch.cat(lacking)[:, 1].any()
+    for record, gone in zip(seen, lacking):
+        assert record["loss"].isfinite().all() and not record["target"][gone].any()
+        assert (record["loss"][gone] == 0).all()
+
+
+def test_the_learned_gaussian_is_the_true_one(tmp_path):
+    """Training end to end on correlated numbers: conditional samples have the exact mean and variance."""
+    from jointdiff.model import Model
+
+    c = tiny(steps=1500, batch=256, ema=0.99)
+    c.data.grid = (2, 2)
+    c.modality.image.source_options = {}
+    c.modality.audio = cfg.modality("image", "handwritten")
+    c.backbone.name = "mlp"
+    c.backbone.mlp.width = 64
+    c.optim.lr, c.optim.matrix_lr, c.optim.warmup = 3e-3, 3e-3, 50
+
+    class Line:
+        """Rows (a, b) with b = 0.8 a + 0.36^(1/2) z, times 1/4, the same for all pixels."""
+
+        values = {}
+
+        def rows(self, start, count):
+            g = torch.Generator().manual_seed(start)
+            a = torch.randn(count, 1, 1, 1, generator=g)
+            b = 0.8 * a + 0.6 * torch.randn(count, 1, 1, 1, generator=g)
+            parts = {"image": (a / 4).expand(-1, 1, 2, 2), "audio": (b / 4).expand(-1, 1, 2, 2)}
+            return parts, torch.ones(count, 2, dtype=torch.bool), None
+
+    trainer = Trainer(c, tmp_path)
+    trainer.pairs = Line()
+    trainer.denoiser.data_mean.zero_()
+    trainer.denoiser.data_std.fill_(0.25)
+    while trainer.step < 1500:
+        trainer.update()
+    model: Model = trainer.model()
+    a = torch.full((1, 1, 2, 2), 0.3)
+    b = model.sample({"image": a}, num=1500, batch=1500)["audio"].mean((1, 2, 3))
+    assert float(b.mean()) == pytest.approx(0.8 * 0.3, abs=0.02)
+    assert float(b.std()) == pytest.approx(0.15, rel=0.15)
+    back = model.sample({"audio": a}, num=1500, batch=1500)["image"].mean((1, 2, 3))
+    assert float(back.mean()) == pytest.approx(0.8 * 0.3, abs=0.02)
+    free = model.sample(num=1500, batch=1500)
+    both = torch.stack([free["image"].mean((1, 2, 3)), free["audio"].mean((1, 2, 3))])
+    assert float(torch.corrcoef(both)[0, 1]) == pytest.approx(0.8, abs=0.06)
+
+
+CONFIG = ROOT / "tests" / "tiny_config.py"
+COMMAND = [sys.executable, "-m", "jointdiff.main", f"--config={CONFIG}"]
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "took too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_goes_on_and_ends_the_same(number, tmp_path):
+    """Interrupted, terminated or killed in the middle: the same command again ends with the same weights."""
+    command = [*COMMAND, "--config.train.steps=300", "--config.train.checkpoint_every=20"]
+    process = subprocess.Popen([*command, f"--workdir={tmp_path / 'a'}"], env=ENV, cwd=tmp_path, stderr=subprocess.PIPE)
+    wait_for(lambda: len(state.checkpoints(tmp_path / "a")) >= 2)
+    process.send_signal(number)
+    code = process.wait(60)
+    stderr = process.stderr.read().decode()
+    at = state.load_checkpoint(tmp_path / "a")["step"]
+    assert 40 <= at < 300, stderr
+    if number != signal.SIGKILL:
+        assert code == 0 and f"stopped at step {at}" in stderr
+    subprocess.run([*command, f"--workdir={tmp_path / 'a'}"], env=ENV, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([*command, f"--workdir={tmp_path / 'b'}"], env=ENV, cwd=tmp_path, check=True, capture_output=True)
+    assert equal(state.load_checkpoint(tmp_path / "a"), state.load_checkpoint(tmp_path / "b"))
+
+
+def test_two_processes_train_as_one(tmp_path):
+    extra = ["--config.train.steps=6", "--config.backbone.unet.dropout=0.0"]
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "jointdiff.main",
+                    f"--config={CONFIG}", f"--workdir={tmp_path / 'two'}", *extra],
+                   env=ENV, cwd=tmp_path, check=True, capture_output=True, timeout=200)
+    subprocess.run([*COMMAND, f"--workdir={tmp_path / 'one'}", *extra], env=ENV, cwd=tmp_path, check=True, capture_output=True)
+    one, two = (state.load_checkpoint(tmp_path / n) for n in ("one", "two"))
+    assert one["step"] == two["step"] == 6
+    for name, value in one["network"].items():
+        assert torch.allclose(value, two["network"][name], atol=2e-4), name
+
+
+def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("jointdiff.evaluate.judge.UPDATES", 3)
+    c = tiny(steps=4, log_every=2, evaluate_every=4, evaluate_num=4)
+    c.data.modalities = ("image", "text", "audio")
+    c.data.grid = (16, 16)
+    c.modality.text = cfg.modality("text", "words", {"cell": (5, 8)})
+    c.modality.audio = cfg.modality("audio", "dtmf", {"seconds": 0.25, "fold": (4, 1)}, {"count": 5})
+    c.sample.steps = 3
+    Trainer(c, tmp_path / "run").run()
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "audio": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {"loss/image", "loss/text", "loss/audio", "coherence/nothing_to_joint", "coherence/text_to_image",
+            "coherence/image+audio_to_text"} <= set(tags["scalars"])
+    assert any(t.startswith("loss_by_noise/image_above_") for t in tags["scalars"])
+    assert "samples" in tags["images"] and "audio/0" in tags["audio"]
+    line = json.loads((tmp_path / "run" / "coherence.jsonl").read_text())
+    assert line["step"] == 4 and len([k for k in line if "_to_" in k]) == 10

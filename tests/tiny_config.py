@@ -1,0 +1,7 @@
+"""The smallest run that goes through everything, for tests that start processes."""
+
+from test_train import tiny
+
+
+def get_config():
+    return tiny()
