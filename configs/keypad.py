@@ -1,3 +1,9 @@
+"""A telephone keypad: handwritten digits, their names and their key tones. Needs no download.
+
+    python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
+
+"""
+
 from jointdiff.config import default, modality
 
 
@@ -12,4 +18,5 @@ def get_config():
     c.backbone.unet.blocks = (2, 3)
     c.backbone.unet.attention = (False, True)
     c.train.steps = 4000
+    c.train.ema = 0.999
     return c

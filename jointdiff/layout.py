@@ -4,7 +4,7 @@ A modality named `m` takes `C_m` channels of a shared `H x W` grid. Stacking the
 `x` of shape `(B, C, H, W)` with `C = sum_m C_m`. What is given, generated or left out is a mask over channels.
 """
 
-from typing import Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 

@@ -20,7 +20,7 @@ Bao et al. 2023, arXiv:2303.06555.
 """
 
 import dataclasses
-from typing import Mapping
+from collections.abc import Mapping
 
 import torch
 

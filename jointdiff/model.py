@@ -1,6 +1,6 @@
 """A trained model: denoiser, modalities and config together, and sampling in any direction by name."""
 
-from typing import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 

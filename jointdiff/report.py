@@ -1,6 +1,6 @@
 """Pictures of samples: a row a sample, a column a modality, the given ones framed."""
 
-from typing import Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch

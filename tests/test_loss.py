@@ -9,7 +9,7 @@ from jointdiff.loss import PATTERNS, TimePatterns, Times, denoising_loss, noisy
 from jointdiff.sde import SDES
 
 LAYOUT = Layout({"a": 1, "b": 2, "c": 1}, (1, 1))
-LOG = {p: (0.3, 1.2) for p in PATTERNS}
+LOG = dict.fromkeys(PATTERNS, (0.3, 1.2))
 
 
 def draw(name, batch=4000, present=None, modalities=3):

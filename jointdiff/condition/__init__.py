@@ -4,7 +4,8 @@
 each works with every sampler. The observed channels y come back bit for bit.
 """
 
-from typing import Callable, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 

@@ -8,7 +8,7 @@ direction without a condition it is the only one. Always read it beside the ceil
 
 import dataclasses
 import itertools
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 

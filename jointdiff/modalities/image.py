@@ -27,7 +27,7 @@ class Image:
         expected = "(N, h, w)" if self.mode == "L" else "(N, h, w, 3)"
         if raw.dtype != np.uint8 or raw.ndim != (3 if self.mode == "L" else 4) or (raw.ndim == 4 and raw.shape[3] != 3):
             raise ValueError(f"a picture of mode {self.mode!r} is uint8 {expected}, got {raw.dtype} {raw.shape}")
-        x = torch.from_numpy(np.ascontiguousarray(raw))
+        x = torch.tensor(raw)
         x = x[:, None] if self.mode == "L" else x.permute(0, 3, 1, 2)
         return torch.cat([self._fit(part) for part in x.split(4096)]) if len(x) else x.reshape(0, self.channels, *self.grid).float()
 

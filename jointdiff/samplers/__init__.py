@@ -5,7 +5,7 @@ noise, takes the steps between the times of a grid that ends shortly before 0, a
 estimate `E[x_0 | x_t]`, which for every sampler is the exact last step of its ordinary differential equation.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 

@@ -1,7 +1,7 @@
 """What a sampler is, and grids of times."""
 
 import abc
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 

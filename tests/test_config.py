@@ -1,0 +1,101 @@
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from test_data import write_speech
+
+from jointdiff import config as cfg
+from jointdiff.data import SOURCES, Items
+from jointdiff.train import Trainer
+
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+@pytest.fixture
+def fake_data(monkeypatch, tmp_path):
+    """Random pictures in place of downloads; the rest is real."""
+    def pictures(shape):
+        rng = np.random.default_rng(0)
+        return lambda root, split: Items(rng.integers(0, 256, (40, *shape), dtype=np.uint8), np.arange(40) % 10)
+
+    for name, shape in (("mnist", (28, 28)), ("fashion_mnist", (28, 28)), ("cifar10", (32, 32, 3))):
+        monkeypatch.setitem(SOURCES, name, pictures(shape))
+    write_speech(tmp_path)
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_builds_and_trains_two_steps(path, fake_data, tmp_path):
+    c = load(path)
+    assert path.read_text().startswith('"""'), "a config begins with its command, time and expected result"
+    assert f"--config=configs/{path.name}" in path.read_text()
+    for name in c.modality:
+        if "variants" in c.modality[name].source_options:
+            c.modality[name].source_options.variants = 1
+    c.train.update({"steps": 2, "batch": 8, "evaluate_every": 0})
+    trainer = Trainer(c, tmp_path / "run")
+    before = {n: p.detach().clone() for n, p in trainer.denoiser.network.named_parameters()}
+    trainer.run()
+    moved = [n for n, p in trainer.denoiser.network.named_parameters() if not torch.equal(p, before[n])]
+    assert trainer.step == 2 and len(moved) > 0.9 * len(before)
+
+
+def test_configs_survive_json_and_name_their_differences():
+    c = load(CONFIGS[0])
+    assert cfg.differences(c, cfg.from_json(cfg.to_json(c))) == []
+    other = cfg.from_json(cfg.to_json(c))
+    other.sde.name = "ve"
+    other.data.grid = (8, 8)
+    assert [line.split(":")[0] for line in cfg.differences(c, other)] == ["data.grid", "sde.name"]
+
+
+def test_unknown_choices_list_what_there_is():
+    c = load(ROOT / "configs" / "keypad.py")
+    for field, name in (("sde", "vp, subvp, ve"), ("backbone", "unet, mlp")):
+        wrong = c.copy_and_resolve_references()
+        wrong[field].name = "nothing"
+        layout = cfg.build_layout(wrong, cfg.build_modalities(wrong))
+        with pytest.raises(ValueError, match=name):
+            cfg.build_denoiser(wrong, layout)
+    with pytest.raises(ValueError, match="clean, replace"):
+        cfg.build_condition(c, None, None, None, "nothing")
+    with pytest.raises(ValueError, match="heun, ddim"):
+        cfg.build_sampler(c, None, "nothing")
+    c.data.modalities = ("image,text",)
+    with pytest.raises(ValueError, match=r"unknown modality 'image,text'.*\('image','text'\)"):
+        cfg.build_modalities(c)
+    c.data.modalities = ()
+    with pytest.raises(ValueError, match="empty"):
+        cfg.build_modalities(c)
+
+
+def test_a_misspelt_argument_of_a_component_is_an_error():
+    c = load(ROOT / "configs" / "keypad.py")
+    c.modality.audio.options = {"secnds": 1.0}
+    with pytest.raises(TypeError, match="secnds"):
+        cfg.build_modalities(c)
+
+
+def test_the_layout_follows_the_names_not_the_alphabet():
+    c = load(ROOT / "configs" / "digits.py")
+    c.data.modalities = ("text", "image")
+    layout = cfg.build_layout(c, cfg.build_modalities(c))
+    assert layout.names == ("text", "image")
+
+
+def test_importing_the_package_is_light():
+    """No data library, no plotting, no tensorboard before they are needed."""
+    code = "import sys, jointdiff.main; print([m for m in ('torchvision','sklearn','matplotlib','tensorboard','torch') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert out.stdout.strip() == "[]"
