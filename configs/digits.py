@@ -1,6 +1,6 @@
 """MNIST, the digit's name as rendered text, and spoken digits as log-mel spectrograms: 6 channels at 32 x 32.
 
-    python -m jointdiff.main --config=configs/digits.py --workdir=runs/digits
+python -m jointdiff.main --config=configs/digits.py --workdir=runs/digits
 
 """
 

@@ -1,6 +1,6 @@
 """All four kinds in one tensor: an MNIST digit, a CIFAR-10 picture, the picture's class as text, and the spoken digit.
 
-    python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
+python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
 """
 

@@ -1,6 +1,6 @@
 """A telephone keypad: handwritten digits, their names and their key tones. Needs no download.
 
-    python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
+python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
 
 """
 

@@ -1,6 +1,6 @@
-"""The joint-diffusion paper's data and training: CIFAR-10 (3 channels) and MNIST (1), paired by class, one time for all.
+"""The joint-diffusion paper: CIFAR-10 (3 channels) and MNIST (1), paired by class, one time for all.
 
-    python -m jointdiff.main --config=configs/mnist_cifar10.py --workdir=runs/mnist_cifar10
+python -m jointdiff.main --config=configs/mnist_cifar10.py --workdir=runs/mnist_cifar10
 
 """
 

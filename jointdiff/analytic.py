@@ -32,8 +32,10 @@ class Mixture:
         self.weights = weights / weights.sum()
         count, n = self.means.shape
         if self.covariances.shape != (count, n, n) or self.weights.shape != (count,):
-            raise ValueError(f"{count} means of size {n} do not go with covariances {tuple(self.covariances.shape)} "
-                             f"and weights {tuple(weights.shape)}")
+            raise ValueError(
+                f"{count} means of size {n} do not go with covariances {tuple(self.covariances.shape)} "
+                f"and weights {tuple(weights.shape)}"
+            )
         self.shape = tuple(shape) if shape else (n, 1, 1)
 
     def noised(self, sde: SDE, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,7 +72,10 @@ class Mixture:
         """log p(x_t) in nats, `(B,)`; of the data itself when there is no SDE."""
         x = x.double().flatten(1)
         if sde is None:
-            alpha, sigma = torch.ones(1, x.shape[1], dtype=torch.float64), torch.zeros(1, x.shape[1], dtype=torch.float64)
+            alpha, sigma = (
+                torch.ones(1, x.shape[1], dtype=torch.float64),
+                torch.zeros(1, x.shape[1], dtype=torch.float64),
+            )
         else:
             alpha, sigma = self.noised(sde, t)
         return self.parts(x, alpha, sigma)[0].logsumexp(1)
@@ -88,10 +93,14 @@ class Mixture:
         return (self.means[k] + (factor[k] @ z[..., None])[..., 0]).view(count, *self.shape)
 
     def conditional(self, observed: torch.Tensor, y: torch.Tensor) -> "Mixture":
-        """p(rest | observed = y). `observed` (n,) bool, `y` (observed.sum(),); the rest keeps its order, as (n', 1, 1)."""
+        """p(rest | observed = y); `observed` (n,) bool, `y` (observed.sum(),). The rest keeps its order, as (n', 1, 1)."""
         o, r = observed.nonzero()[:, 0], (~observed).nonzero()[:, 0]
         y = torch.as_tensor(y, dtype=torch.float64)
-        s_oo, s_ro, s_rr = self.covariances[:, o][:, :, o], self.covariances[:, r][:, :, o], self.covariances[:, r][:, :, r]
+        s_oo, s_ro, s_rr = (
+            self.covariances[:, o][:, :, o],
+            self.covariances[:, r][:, :, o],
+            self.covariances[:, r][:, :, r],
+        )
         gain = torch.linalg.solve(s_oo, s_ro.transpose(1, 2)).transpose(1, 2)
         means = self.means[:, r] + (gain @ (y - self.means[:, o])[..., None])[..., 0]
         marginal = Mixture(self.weights, self.means[:, o], s_oo)

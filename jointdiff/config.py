@@ -95,7 +95,9 @@ def default() -> ConfigDict:
 
 def modality(kind: str, source: str, options: dict | None = None, source_options: dict | None = None) -> ConfigDict:
     """A modality's entry: its `kind` with the arguments of its class, its data's `source` with those of the function."""
-    return ConfigDict({"kind": kind, "source": source, "options": options or {}, "source_options": source_options or {}})
+    return ConfigDict(
+        {"kind": kind, "source": source, "options": options or {}, "source_options": source_options or {}}
+    )
 
 
 def lookup(table: dict[str, Any], name: str, what: str):

@@ -27,7 +27,9 @@ class Denoiser(nn.Module):
     `dtype` is the network's autocast precision; all else is float32.
     """
 
-    def __init__(self, network: nn.Module, sde: SDE, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32):
+    def __init__(
+        self, network: nn.Module, sde: SDE, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32
+    ):
         super().__init__()
         self.network, self.sde, self.layout, self.dtype = network, sde, layout, dtype
         modalities = len(layout.names)

@@ -89,8 +89,17 @@ def seconds_per_evaluation(model: Model, batch: int) -> float:
     return min(times)
 
 
-def generate(model: Model, outdir: pathlib.Path, arguments: list[str], num: int, seed: int, leave_out=(), batch: int = 64,
-             show=print, **how) -> dict:
+def generate(
+    model: Model,
+    outdir: pathlib.Path,
+    arguments: list[str],
+    num: int,
+    seed: int,
+    leave_out=(),
+    batch: int = 64,
+    show=print,
+    **how,
+) -> dict:
     """Sample and write `samples.npz`, `grid.png`, `samples.json` and sounds to a new folder; returns the JSON's content."""
     if num < 1:
         raise ValueError(f"--num={num}; expected at least 1")
@@ -101,12 +110,18 @@ def generate(model: Model, outdir: pathlib.Path, arguments: list[str], num: int,
     evaluations = model.cost(how.get("sampler"), how.get("steps"))
     expected = seconds_per_evaluation(model, min(num, batch)) * evaluations * batches
     generated = [n for n in model.layout.names if n not in given and n not in leave_out]
-    show(f"{num} samples of {', '.join(generated)} from {', '.join(given) or 'nothing'}: {evaluations} network evaluations"
-         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s")
+    show(
+        f"{num} samples of {', '.join(generated)} from {', '.join(given) or 'nothing'}: {evaluations} network evaluations"
+        f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
+    )
     with folder_at_once(outdir) as folder:
         began = time.perf_counter()
-        with tqdm(total=batches * model.config.sample.steps if not how.get("steps") else batches * how["steps"],
-                  disable=None, unit="step", leave=False) as bar:
+        with tqdm(
+            total=batches * model.config.sample.steps if not how.get("steps") else batches * how["steps"],
+            disable=None,
+            unit="step",
+            leave=False,
+        ) as bar:
             drawn = model.sample(given, num, seed, leave_out, batch=batch, on_step=bar.update, **how)
         seconds = time.perf_counter() - began
         shown = {n: v for n, v in drawn.items() if n not in leave_out}
@@ -123,11 +138,22 @@ def generate(model: Model, outdir: pathlib.Path, arguments: list[str], num: int,
                 texts[name] = raw
         np.savez_compressed(folder / "samples.npz", **arrays)
         pictured = {n: model.modalities[n] for n in shown}
-        PIL.Image.fromarray(grid_picture(pictured, {n: v[:32] for n, v in shown.items()}, given)).save(folder / "grid.png")
+        PIL.Image.fromarray(grid_picture(pictured, {n: v[:32] for n, v in shown.items()}, given)).save(
+            folder / "grid.png"
+        )
         settings = {k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps", "condition")}
-        summary = {"text": texts, "given": list(arguments), "leave_out": list(leave_out), "num": num, "seed": seed,
-                   "seeds": [[seed, i] for i in range(num)], **settings, "evaluations": evaluations,
-                   "seconds": round(seconds, 3), "device": str(model.device)}
+        summary = {
+            "text": texts,
+            "given": list(arguments),
+            "leave_out": list(leave_out),
+            "num": num,
+            "seed": seed,
+            "seeds": [[seed, i] for i in range(num)],
+            **settings,
+            "evaluations": evaluations,
+            "seconds": round(seconds, 3),
+            "device": str(model.device),
+        }
         (folder / "samples.json").write_text(json.dumps(summary, indent=1))
     for name, words in texts.items():
         show(f"{name}: {', '.join(words)}")

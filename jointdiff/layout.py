@@ -50,7 +50,9 @@ class Layout:
         for name, part in parts.items():
             expected = (self.channels[name], *self.grid)
             if tuple(part.shape[1:]) != expected:
-                raise ValueError(f"{name!r} has shape {tuple(part.shape)}, expected (B, {', '.join(map(str, expected))})")
+                raise ValueError(
+                    f"{name!r} has shape {tuple(part.shape)}, expected (B, {', '.join(map(str, expected))})"
+                )
         return torch.cat([parts[n] for n in self.names], dim=1)
 
     def unpack(self, x: torch.Tensor) -> dict[str, torch.Tensor]:

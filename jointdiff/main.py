@@ -1,8 +1,8 @@
 """Command line: train, sample in any direction, evaluate. Flags and dispatch only.
 
-    python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
-    python -m jointdiff.main --mode=sample --workdir=runs/keypad --given=text=seven
-    python -m jointdiff.main --mode=evaluate --workdir=runs/keypad
+python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
+python -m jointdiff.main --mode=sample --workdir=runs/keypad --given=text=seven
+python -m jointdiff.main --mode=evaluate --workdir=runs/keypad
 """
 
 import os
@@ -13,12 +13,16 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Training: a file in configs/. Fields: --config.train.steps=100", lock_config=True)
+config_flags.DEFINE_config_file(
+    "config", None, "Training: a file in configs/. Fields: --config.train.steps=100", lock_config=True
+)
 flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate"], "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run.")
 flags.DEFINE_string("model", None, "Shipped weights to use instead of a workdir.")
 flags.DEFINE_string("outdir", None, "Where samples or figures go; a new folder when not named.")
-flags.DEFINE_multi_string("given", [], "Condition: NAME=VALUE (a text, or a file), NAME (test examples) or NAME=class:K. Repeatable.")
+flags.DEFINE_multi_string(
+    "given", [], "Condition: NAME=VALUE (a text, or a file), NAME (test examples) or NAME=class:K. Repeatable."
+)
 flags.DEFINE_multi_string("leave_out", [], "Modality that is neither given nor generated. Repeatable.")
 flags.DEFINE_integer("num", None, "Samples (8), or test rows a direction and seed (256).")
 flags.DEFINE_integer("seed", 0, "Sample i depends on this seed and i alone.", lower_bound=0)
@@ -75,9 +79,18 @@ def sample() -> None:
 
     model, home = load()
     parent = home if FLAGS.model else home / "samples"
-    generate(model, pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(parent), FLAGS.given,
-             8 if FLAGS.num is None else FLAGS.num, FLAGS.seed, FLAGS.leave_out, FLAGS.batch,
-             sampler=FLAGS.sampler, steps=FLAGS.steps, condition=FLAGS.condition)
+    generate(
+        model,
+        pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(parent),
+        FLAGS.given,
+        8 if FLAGS.num is None else FLAGS.num,
+        FLAGS.seed,
+        FLAGS.leave_out,
+        FLAGS.batch,
+        sampler=FLAGS.sampler,
+        steps=FLAGS.steps,
+        condition=FLAGS.condition,
+    )
 
 
 def evaluate() -> None:
@@ -90,8 +103,15 @@ def evaluate() -> None:
     model, home = load()
     conditions = (FLAGS.condition,) if FLAGS.condition else ("clean", "replace")
     with folder_at_once(pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "evaluation")) as folder:
-        result = run(model, FLAGS.num or 256, tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)), conditions, FLAGS.batch,
-                     sampler=FLAGS.sampler, steps=FLAGS.steps)
+        result = run(
+            model,
+            FLAGS.num or 256,
+            tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)),
+            conditions,
+            FLAGS.batch,
+            sampler=FLAGS.sampler,
+            steps=FLAGS.steps,
+        )
         write(result, folder)
     print(markdown(result))
 

@@ -22,9 +22,18 @@ class Model:
     def device(self):
         return self.denoiser.data_std.device
 
-    def sample(self, given: Mapping[str, torch.Tensor] | None = None, num: int = 1, seed: int = 0,
-               leave_out_names: Iterable[str] = (), sampler: str | None = None, steps: int | None = None,
-               condition: str | None = None, batch: int = 64, on_step: Callable | None = None) -> dict[str, torch.Tensor]:
+    def sample(
+        self,
+        given: Mapping[str, torch.Tensor] | None = None,
+        num: int = 1,
+        seed: int = 0,
+        leave_out_names: Iterable[str] = (),
+        sampler: str | None = None,
+        steps: int | None = None,
+        condition: str | None = None,
+        batch: int = 64,
+        on_step: Callable | None = None,
+    ) -> dict[str, torch.Tensor]:
         """Channels of all modalities, `{name: (num, C_m, H, W)}` on the CPU.
 
         Args:
@@ -56,7 +65,9 @@ class Model:
                     denoise = leave_out(denoise, denoise.sde, hidden, noise())
                 how = None
                 if given:
-                    how = cfg.build_condition(self.config, self.denoiser.sde, y[rows].to(self.device), mask.to(self.device), condition)
+                    how = cfg.build_condition(
+                        self.config, self.denoiser.sde, y[rows].to(self.device), mask.to(self.device), condition
+                    )
                 out.append(sample(denoise, method, times, noise, how, on_step).cpu())
         finally:
             self.denoiser.train(was_training)

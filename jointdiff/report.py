@@ -8,8 +8,9 @@ import torch
 FRAME = (66, 133, 244)  # RGB of the frame around what was given
 
 
-def grid_picture(modalities: Mapping, channels: Mapping[str, torch.Tensor], given: Iterable[str], size: int = 96,
-                 gap: int = 6) -> np.ndarray:
+def grid_picture(
+    modalities: Mapping, channels: Mapping[str, torch.Tensor], given: Iterable[str], size: int = 96, gap: int = 6
+) -> np.ndarray:
     """`{name: (B, C_m, H, W)}` to one RGB picture, uint8 `(height, width, 3)`."""
     columns = []
     for name, modality in modalities.items():

@@ -70,7 +70,9 @@ def load_run(workdir: pathlib.Path, dtype=torch.float32, device="cpu") -> Model:
     """The model of a run with its averaged weights."""
     values = load_checkpoint(workdir)
     if values is None:
-        raise ValueError(f"no checkpoint in {pathlib.Path(workdir) / 'checkpoints'}; train with --workdir={workdir} first")
+        raise ValueError(
+            f"no checkpoint in {pathlib.Path(workdir) / 'checkpoints'}; train with --workdir={workdir} first"
+        )
     config = cfg.from_json(values["config"])
     return model_from(config, values["data_mean"], values["data_std"], values["ema"], dtype, device)
 
@@ -79,9 +81,13 @@ def export(model: Model, path: pathlib.Path) -> None:
     """Weights in half precision and the config, as one safetensors file."""
     from safetensors.torch import save_file
 
-    tensors = {f"network.{n}": p.detach().half().contiguous().cpu() for n, p in model.denoiser.network.state_dict().items()}
+    tensors = {
+        f"network.{n}": p.detach().half().contiguous().cpu() for n, p in model.denoiser.network.state_dict().items()
+    }
     tensors["data_mean"], tensors["data_std"] = model.denoiser.data_mean.cpu(), model.denoiser.data_std.cpu()
-    write_atomically(pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(model.config)}))
+    write_atomically(
+        pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(model.config)})
+    )
 
 
 def load_weights(path: pathlib.Path, dtype=torch.float32, device="cpu") -> Model:
@@ -90,7 +96,8 @@ def load_weights(path: pathlib.Path, dtype=torch.float32, device="cpu") -> Model
 
     with safe_open(path, framework="pt") as file:
         config = cfg.from_json(file.metadata()["config"])
-        tensors = {n: file.get_tensor(n) for n in file.keys()}
+        names = list(file.keys())
+        tensors = {n: file.get_tensor(n) for n in names}
     weights = {n.removeprefix("network."): t.float() for n, t in tensors.items() if n.startswith("network.")}
     return model_from(config, tensors["data_mean"], tensors["data_std"], weights, dtype, device)
 

@@ -76,12 +76,16 @@ def optimizers(network: nn.Module, c) -> list[torch.optim.Optimizer]:
     if c.name not in ("adamw", "muon"):
         raise ValueError(f"unknown optimizer {c.name!r}; there are adamw, muon")
     outer = ("first", "last", "embedding")
-    matrices = [p for n, p in network.named_parameters() if c.name == "muon" and p.ndim == 2 and not n.startswith(outer)]
+    matrices = [
+        p for n, p in network.named_parameters() if c.name == "muon" and p.ndim == 2 and not n.startswith(outer)
+    ]
     chosen = {id(p) for p in matrices}
     rest = [p for p in network.parameters() if id(p) not in chosen]
     out = [torch.optim.AdamW(rest, lr=c.lr, weight_decay=c.weight_decay, betas=(0.9, 0.98))]
     if matrices:
-        out.append(torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw"))
+        out.append(
+            torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw")
+        )
     for optimizer in out:
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
@@ -110,16 +114,22 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if c.batch % (self.world * c.accumulate):
-            raise ValueError(f"config.train.batch = {c.batch} is not a multiple of {self.world} processes x "
-                             f"{c.accumulate} accumulated parts")
-        self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+            raise ValueError(
+                f"config.train.batch = {c.batch} is not a multiple of {self.world} processes x "
+                f"{c.accumulate} accumulated parts"
+            )
+        self.device = (
+            torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        )
         saved = state.load_checkpoint(self.workdir)
         if saved:
             changed = cfg.differences(cfg.from_json(saved["config"]), config)
             changed = [line for line in changed if not line.startswith("data.root:")]
             if changed:
-                raise ValueError(f"{self.workdir} was made with another config; take another --workdir, or undo\n  "
-                                 + "\n  ".join(changed))
+                raise ValueError(
+                    f"{self.workdir} was made with another config; take another --workdir, or undo\n  "
+                    + "\n  ".join(changed)
+                )
         self.modalities = cfg.build_modalities(config)
         self.layout = cfg.build_layout(config, self.modalities)
         self.log("reading data")
@@ -154,10 +164,14 @@ class Trainer:
         if self.rank:
             return
         values = {
-            "config": cfg.to_json(self.config), "precision": self.precision,
-            "network": self.denoiser.network.state_dict(), "ema": self.average.values,
+            "config": cfg.to_json(self.config),
+            "precision": self.precision,
+            "network": self.denoiser.network.state_dict(),
+            "ema": self.average.values,
             "optimizers": [o.state_dict() for o in self.optimizers],
-            "data_mean": self.denoiser.data_mean, "data_std": self.denoiser.data_std}
+            "data_mean": self.denoiser.data_mean,
+            "data_std": self.denoiser.data_std,
+        }
         state.save_checkpoint(self.workdir, self.step, values, self.config.train.keep)
 
     def update(self) -> dict[str, torch.Tensor]:
@@ -205,10 +219,15 @@ class Trainer:
         row, column = bad[0].tolist()
         spoilt = [i for i, n in enumerate(self.layout.names) if not values[n][first + row].isfinite().all()]
         column = spoilt[0] if spoilt else column
-        advice = ("the data hold values that are not finite" if spoilt else
-                  "lower config.optim.lr, or set config.train.precision=fp32")
-        raise NotFinite(f"the loss of {self.layout.names[column]!r} at step {self.step} is not finite, at noise-to-signal "
-                        f"{float(times.ratio[first + row, column]):.3g}; the last checkpoint is whole; {advice}")
+        advice = (
+            "the data hold values that are not finite"
+            if spoilt
+            else "lower config.optim.lr, or set config.train.precision=fp32"
+        )
+        raise NotFinite(
+            f"the loss of {self.layout.names[column]!r} at step {self.step} is not finite, at noise-to-signal "
+            f"{float(times.ratio[first + row, column]):.3g}; the last checkpoint is whole; {advice}"
+        )
 
     def model(self) -> Model:
         """A model with the averaged weights; the training network is left alone."""
@@ -221,7 +240,9 @@ class Trainer:
         """Train to `config.train.steps`; stop cleanly, with a checkpoint, at SIGINT or SIGTERM."""
         c = self.config.train
         stop = []
-        before = {s: signal.signal(s, lambda number, frame: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            s: signal.signal(s, lambda number, frame: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
+        }
         writer = judges = test = None
         if self.rank == 0:
             from torch.utils.tensorboard import SummaryWriter
@@ -231,9 +252,14 @@ class Trainer:
             writer = SummaryWriter(self.workdir / "tensorboard", purge_step=self.step or None)
             if c.evaluate_every and self.step < c.steps:
                 self.log("preparing the judges of coherence")
-                judges, test = build_judges(self.config, self.modalities), cfg.build_pairs(self.config, self.modalities, "test")
+                judges, test = (
+                    build_judges(self.config, self.modalities),
+                    cfg.build_pairs(self.config, self.modalities, "test"),
+                )
         terminal = sys.stderr.isatty()
-        bar = tqdm(total=c.steps, initial=self.step, disable=self.rank > 0 or not terminal, unit="step", dynamic_ncols=True)
+        bar = tqdm(
+            total=c.steps, initial=self.step, disable=self.rank > 0 or not terminal, unit="step", dynamic_ncols=True
+        )
         history, began, began_at = [], time.monotonic(), self.step
         try:
             while self.step < c.steps and not self.stopping(stop):
@@ -261,7 +287,9 @@ class Trainer:
         if stop:
             self.log(f"stopped at step {self.step} of {c.steps}; the same command goes on from here")
         else:
-            self.log(f"done: {c.steps} steps in {clock(time.monotonic() - began)}; sample with --mode=sample --workdir={self.workdir}")
+            self.log(
+                f"done: {c.steps} steps in {clock(time.monotonic() - began)}; sample with --mode=sample --workdir={self.workdir}"
+            )
 
     def stopping(self, stop: list) -> bool:
         """Whether any process was told to stop; all of them agree."""
@@ -284,7 +312,9 @@ class Trainer:
                     at = chosen & (level[:, column] == i)
                     low = float(LEVELS[i - 1]) if i else 0.0
                     if at.any():
-                        writer.add_scalar(f"loss_by_noise/{name}_above_{low:g}", float(loss[at, column].mean()), self.step)
+                        writer.add_scalar(
+                            f"loss_by_noise/{name}_above_{low:g}", float(loss[at, column].mean()), self.step
+                        )
         return "loss " + " ".join(f"{n} {m:.3f}" for n, m in means.items())
 
     def write_evaluation(self, writer, judges, test) -> None:
@@ -310,8 +340,11 @@ class Trainer:
         writer.flush()
         with open(self.workdir / "coherence.jsonl", "a") as file:
             file.write(json.dumps({"step": self.step, "num": num, **figures}) + "\n")
-        self.log(f"step {self.step} coherence " + " ".join(f"{k} {v:.2f}" for k, v in figures.items())
-                 + f"  ({clock(time.monotonic() - began)})")
+        self.log(
+            f"step {self.step} coherence "
+            + " ".join(f"{k} {v:.2f}" for k, v in figures.items())
+            + f"  ({clock(time.monotonic() - began)})"
+        )
 
 
 def clock(seconds: float) -> str:

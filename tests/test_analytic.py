@@ -6,14 +6,19 @@ from jointdiff.analytic import Mixture, gaussian, gaussian_kl
 from jointdiff.denoiser import noise, score
 from jointdiff.sde import SDES
 
-TWO = Mixture([0.3, 0.7], [[0.0, 1.0, -1.0], [2.0, -1.0, 0.5]],
-              [[[1.0, 0.6, 0.2], [0.6, 0.8, 0.1], [0.2, 0.1, 0.5]], [[0.3, 0.0, 0.1], [0.0, 0.4, -0.1], [0.1, -0.1, 0.6]]])
+TWO = Mixture(
+    [0.3, 0.7],
+    [[0.0, 1.0, -1.0], [2.0, -1.0, 0.5]],
+    [[[1.0, 0.6, 0.2], [0.6, 0.8, 0.1], [0.2, 0.1, 0.5]], [[0.3, 0.0, 0.1], [0.0, 0.4, -0.1], [0.1, -0.1, 0.6]]],
+)
 
 
 def test_log_prob_agrees_with_scipy(generator):
     x = TWO.sample(5, generator)
-    want = sum(float(w) * multivariate_normal(m, c).pdf(x.flatten(1).numpy())
-               for w, m, c in zip(TWO.weights, TWO.means.numpy(), TWO.covariances.numpy()))
+    want = sum(
+        float(w) * multivariate_normal(m, c).pdf(x.flatten(1).numpy())
+        for w, m, c in zip(TWO.weights, TWO.means.numpy(), TWO.covariances.numpy())
+    )
     assert torch.allclose(TWO.log_prob(x).exp(), torch.as_tensor(want))
 
 

@@ -7,8 +7,10 @@ from jointdiff.backbones import BACKBONES, UNet
 
 
 def small(name, channels, modalities, grid):
-    options = {"unet": {"widths": (8, 16), "blocks": (1, 1), "attention": (False, True), "heads": 2},
-               "mlp": {"grid": grid, "width": 16}}[name]
+    options = {
+        "unet": {"widths": (8, 16), "blocks": (1, 1), "attention": (False, True), "heads": 2},
+        "mlp": {"grid": grid, "width": 16},
+    }[name]
     torch.manual_seed(0)
     net = BACKBONES[name](channels, modalities, **options)
     for p in net.parameters():  # outputs start at 0: wake them
@@ -16,8 +18,9 @@ def small(name, channels, modalities, grid):
     return net.eval()
 
 
-@pytest.mark.parametrize("name,channels,modalities,grid", list(itertools.product(
-    BACKBONES, (1, 4), (1, 3), ((8, 8), (6, 10), (5, 7)))))
+@pytest.mark.parametrize(
+    "name,channels,modalities,grid", list(itertools.product(BACKBONES, (1, 4), (1, 3), ((8, 8), (6, 10), (5, 7))))
+)
 def test_any_channels_modalities_and_grid(name, channels, modalities, grid, generator):
     net = small(name, channels, modalities, grid)
     x, levels = torch.randn(3, channels, *grid, generator=generator), torch.randn(3, modalities, generator=generator)
@@ -47,7 +50,10 @@ def test_every_level_and_every_channel_reaches_every_output(name, generator):
 def test_it_learns_a_function_of_the_level(name, generator):
     """Regression to x times the level: only possible when levels modulate the signal."""
     torch.manual_seed(0)
-    options = {"unet": {"widths": (16, 32), "blocks": (1, 1), "attention": (False, False)}, "mlp": {"grid": (4, 4), "width": 64}}[name]
+    options = {
+        "unet": {"widths": (16, 32), "blocks": (1, 1), "attention": (False, False)},
+        "mlp": {"grid": (4, 4), "width": 64},
+    }[name]
     net = BACKBONES[name](2, 1, **options)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     for _ in range(300):
@@ -60,7 +66,9 @@ def test_it_learns_a_function_of_the_level(name, generator):
 
 
 def test_the_unet_starts_at_zero(generator):
-    y = UNet(2, 1, widths=(8, 16), blocks=(1, 1), attention=(False, True))(torch.randn(1, 2, 8, 8, generator=generator), torch.zeros(1, 1))
+    y = UNet(2, 1, widths=(8, 16), blocks=(1, 1), attention=(False, True))(
+        torch.randn(1, 2, 8, 8, generator=generator), torch.zeros(1, 1)
+    )
     assert (y == 0).all()
 
 

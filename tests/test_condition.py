@@ -52,8 +52,10 @@ def test_clean_is_exact_for_every_subset(observed):
 
 
 @pytest.mark.parametrize("sde", SDES)
-@pytest.mark.parametrize("sampler,steps,bound", [("heun", 30, 0.003), ("ddim", 300, 0.003), ("euler_maruyama", 500, 0.01),
-                                                 ("predictor_corrector", 500, 0.03)])
+@pytest.mark.parametrize(
+    "sampler,steps,bound",
+    [("heun", 30, 0.003), ("ddim", 300, 0.003), ("euler_maruyama", 500, 0.01), ("predictor_corrector", 500, 0.03)],
+)
 def test_clean_is_exact_with_every_sampler(sampler, steps, bound, sde):
     x = draw(JOINT, Y, (0,), "clean", sampler, steps, sde=SDES[sde]())
     assert kl(x, (0,)) < bound
@@ -112,7 +114,13 @@ def test_left_out_channels_are_as_if_they_did_not_exist():
     denoise = leave_out(JOINT.denoiser(sde), sde, hidden, noise())
     mask = torch.tensor([True, False, False]).view(1, 3, 1, 1)
     method = SAMPLERS["heun"](sde)
-    x = sample(denoise, method, method.times(30), noise, CONDITIONS["clean"](sde, Y.view(1, 3, 1, 1).expand(count, 3, 1, 1), mask))
+    x = sample(
+        denoise,
+        method,
+        method.times(30),
+        noise,
+        CONDITIONS["clean"](sde, Y.view(1, 3, 1, 1).expand(count, 3, 1, 1), mask),
+    )
     pair = gaussian(JOINT.means[0][:2], COV[:2, :2]).conditional(torch.tensor([True, False]), Y[:1])
     x = x[:, 1].flatten()
     assert gaussian_kl(pair.means[0], pair.covariances[0], x.mean()[None], x.var()[None, None]) < 0.003

@@ -25,6 +25,7 @@ def load(path):
 @pytest.fixture
 def fake_data(monkeypatch, tmp_path):
     """Random pictures in place of downloads; the rest is real."""
+
     def pictures(shape):
         rng = np.random.default_rng(0)
         return lambda root, split: Items(rng.integers(0, 256, (40, *shape), dtype=np.uint8), np.arange(40) % 10)
@@ -96,6 +97,7 @@ def test_the_layout_follows_the_names_not_the_alphabet():
 
 def test_importing_the_package_is_light():
     """No data library, no plotting, no tensorboard before they are needed."""
-    code = "import sys, jointdiff.main; print([m for m in ('torchvision','sklearn','matplotlib','tensorboard','torch') if m in sys.modules])"
+    heavy = ("torch", "torchvision", "sklearn", "matplotlib", "tensorboard")
+    code = f"import sys, jointdiff.main; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert out.stdout.strip() == "[]"

@@ -17,8 +17,11 @@ def numbered(count, classes=10):
 
 def pairs(seed=0):
     (a, la), (b, lb) = numbered(60), numbered(30)
-    return Pairs({"a": a, "b": b, "c": torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)},
-                 {"a": la, "b": lb, "c": np.arange(10)}, seed)
+    return Pairs(
+        {"a": a, "b": b, "c": torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)},
+        {"a": la, "b": lb, "c": np.arange(10)},
+        seed,
+    )
 
 
 def ids(values):
@@ -77,8 +80,18 @@ def test_handwritten_splits_are_disjoint_and_whole():
 
 
 def test_every_key_tone_has_the_frequencies_of_q23():
-    keys = {1: (697, 1209), 2: (697, 1336), 3: (697, 1477), 4: (770, 1209), 5: (770, 1336), 6: (770, 1477),
-            7: (852, 1209), 8: (852, 1336), 9: (852, 1477), 0: (941, 1336)}
+    keys = {
+        1: (697, 1209),
+        2: (697, 1336),
+        3: (697, 1477),
+        4: (770, 1209),
+        5: (770, 1336),
+        6: (770, 1477),
+        7: (852, 1209),
+        8: (852, 1336),
+        9: (852, 1477),
+        0: (941, 1336),
+    }
     items = dtmf(None, "train", count=6)
     for wave, label in zip(items.raw, items.labels):
         spectrum = np.abs(np.fft.rfft(wave, 16000))
@@ -122,8 +135,15 @@ def test_spoken_digits_are_split_by_take_and_trimmed(tmp_path):
     assert len(many.labels) == 5400 and np.array_equal(many.raw[0], train.raw[0])
 
 
-@pytest.mark.parametrize("name,wanted", [("mnist", "MNIST/raw"), ("cifar10", "cifar-10-batches-py"), ("fashion_mnist", "FashionMNIST/raw"),
-                                         ("spoken_digits", "0_george_0.wav")])
+@pytest.mark.parametrize(
+    "name,wanted",
+    [
+        ("mnist", "MNIST/raw"),
+        ("cifar10", "cifar-10-batches-py"),
+        ("fashion_mnist", "FashionMNIST/raw"),
+        ("spoken_digits", "0_george_0.wav"),
+    ],
+)
 def test_offline_the_error_says_what_is_wanted_and_where(name, wanted, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no network")

@@ -44,7 +44,11 @@ def test_pictures_of_every_mode_are_read(mode, tmp_path):
     if mode == "I;16":
         picture = PIL.Image.fromarray(values.astype(np.uint16) * 257)
     else:
-        picture = PIL.Image.fromarray(values).convert("RGB").convert(mode) if mode not in ("I", "F") else PIL.Image.fromarray(values).convert(mode)
+        picture = (
+            PIL.Image.fromarray(values).convert("RGB").convert(mode)
+            if mode not in ("I", "F")
+            else PIL.Image.fromarray(values).convert(mode)
+        )
     path = tmp_path / ("x.tiff" if mode in ("CMYK", "YCbCr", "F", "I") else "x.png")
     if mode == "HSV":
         got = Image((12, 12)).convert(picture)

@@ -60,7 +60,11 @@ def test_every_room_is_real():
 
 
 def test_flags_live_in_main_only():
-    users = {p.name for p in PACKAGE.rglob("*.py") if "flags" in p.read_text().split("import absl")[0] and "absl import app, flags" in p.read_text()}
+    users = {
+        p.name
+        for p in PACKAGE.rglob("*.py")
+        if "flags" in p.read_text().split("import absl")[0] and "absl import app, flags" in p.read_text()
+    }
     assert users == {"main.py"}
 
 

@@ -29,6 +29,8 @@ def test_errors_name_the_choices():
     with pytest.raises(ValueError, match="missing: text, audio"):
         LAYOUT.pack({"image": torch.zeros(1, 3, 6, 8)})
     with pytest.raises(ValueError, match=r"'image' has shape \(1, 1, 6, 8\), expected \(B, 3, 6, 8\)"):
-        LAYOUT.pack({"image": torch.zeros(1, 1, 6, 8), "text": torch.zeros(1, 1, 6, 8), "audio": torch.zeros(1, 4, 6, 8)})
+        LAYOUT.pack(
+            {"image": torch.zeros(1, 1, 6, 8), "text": torch.zeros(1, 1, 6, 8), "audio": torch.zeros(1, 4, 6, 8)}
+        )
     with pytest.raises(ValueError):
         Layout({}, (4, 4))

@@ -50,7 +50,9 @@ def test_absent_has_something_absent_and_something_to_learn():
 
 
 def test_probabilities_are_kept():
-    times = TimePatterns({"joint": 1, "conditional": 2, "absent": 1}, LOG).draw(20000, 3, torch.Generator().manual_seed(0))
+    times = TimePatterns({"joint": 1, "conditional": 2, "absent": 1}, LOG).draw(
+        20000, 3, torch.Generator().manual_seed(0)
+    )
     share = torch.bincount(times.pattern, minlength=4) / 20000
     assert torch.allclose(share, torch.tensor([0.25, 0.5, 0.0, 0.25]), atol=0.02)
 
@@ -88,7 +90,9 @@ def test_absent_channels_carry_no_signal(generator):
 @pytest.mark.parametrize("sde", [s() for s in SDES.values()], ids=list(SDES))
 def test_exact_denoiser_reaches_the_posterior_variance(sde):
     """The loss of E[x_0 | x_t] is the weight times Var[x_0 | x_t], here for correlated Gaussian modalities."""
-    cov = torch.tensor([[1.0, 0.5, 0.3, 0.2], [0.5, 1.0, 0.4, 0.1], [0.3, 0.4, 1.0, 0.6], [0.2, 0.1, 0.6, 1.0]], dtype=torch.float64)
+    cov = torch.tensor(
+        [[1.0, 0.5, 0.3, 0.2], [0.5, 1.0, 0.4, 0.1], [0.3, 0.4, 1.0, 0.6], [0.2, 0.1, 0.6, 1.0]], dtype=torch.float64
+    )
     joint = gaussian(torch.zeros(4), cov)
     count = 60000
     ratio = torch.tensor([[0.7, 1.5, 0.4]]).expand(count, 3)

@@ -73,7 +73,11 @@ def test_the_given_part_comes_back_bit_for_bit_and_seeds_are_a_samples_own(comma
 
     many = np.load(command(mode="sample", given=["text=two"], num=5, seed=1) / "samples.npz")
     assert np.array_equal(many["text"], Text((16, 16), (5, 8)).encode(["two"] * 5).numpy())
-    few = np.load(command(mode="sample", given=["text=two"], num=2, seed=1, batch=1, outdir=str(tmp_path / "two")).parent / "two" / "samples.npz")
+    few = np.load(
+        command(mode="sample", given=["text=two"], num=2, seed=1, batch=1, outdir=str(tmp_path / "two")).parent
+        / "two"
+        / "samples.npz"
+    )
     assert np.allclose(many["image"][:2], few["image"], atol=1e-5)
     assert not np.allclose(many["image"][0], many["image"][1])
 
@@ -119,27 +123,30 @@ def test_leaving_a_modality_out(command):
     assert "audio" not in arrays and "image" in arrays and not list(out.glob("*.wav"))
 
 
-@pytest.mark.parametrize("given,message", [
-    ({"given": ["word=seven"]}, "unknown modality 'word'; this model has image, text, audio"),
-    ({"given": ["text=sevenths"]}, "8 characters; 6 fit"),
-    ({"given": ["text=Zürich"]}, "possible are the characters"),
-    ({"given": ["image=nowhere.png"]}, "no picture at 'nowhere.png'"),
-    ({"given": ["image=setup.py"]}, "not a picture"),
-    ({"given": ["audio=setup.py"]}, "not a WAV file"),
-    ({"given": ["image=class:12"]}, "expected a class from 0 to 9"),
-    ({"given": ["image=class:x"]}, "expected a class from 0 to 9"),
-    ({"given": ["text=one", "text=two"]}, "stands twice"),
-    ({"given": ["text=one", "image", "audio"]}, "nothing is left to generate"),
-    ({"given": ["text=one"], "leave_out": ["text"]}, "both given and left out"),
-    ({"leave_out": ["images"]}, "unknown modality 'images'"),
-    ({"sampler": "dpm"}, "unknown sampler 'dpm'; there are heun, ddim"),
-    ({"given": ["text=one"], "condition": "gibbs"}, "unknown condition 'gibbs'; there are clean, replace"),
-    ({"num": 0}, "--num=0; expected at least 1"),
-    ({"workdir": "nothing_here"}, "no checkpoint in nothing_here"),
-    ({"model": "digits"}, "name either --workdir=FOLDER or --model=NAME"),
-    ({"workdir": None}, "name either --workdir=FOLDER or --model=NAME"),
-    ({"workdir": None, "model": "imagenet"}, "unknown model 'imagenet'"),
-])
+@pytest.mark.parametrize(
+    "given,message",
+    [
+        ({"given": ["word=seven"]}, "unknown modality 'word'; this model has image, text, audio"),
+        ({"given": ["text=sevenths"]}, "8 characters; 6 fit"),
+        ({"given": ["text=Zürich"]}, "possible are the characters"),
+        ({"given": ["image=nowhere.png"]}, "no picture at 'nowhere.png'"),
+        ({"given": ["image=setup.py"]}, "not a picture"),
+        ({"given": ["audio=setup.py"]}, "not a WAV file"),
+        ({"given": ["image=class:12"]}, "expected a class from 0 to 9"),
+        ({"given": ["image=class:x"]}, "expected a class from 0 to 9"),
+        ({"given": ["text=one", "text=two"]}, "stands twice"),
+        ({"given": ["text=one", "image", "audio"]}, "nothing is left to generate"),
+        ({"given": ["text=one"], "leave_out": ["text"]}, "both given and left out"),
+        ({"leave_out": ["images"]}, "unknown modality 'images'"),
+        ({"sampler": "dpm"}, "unknown sampler 'dpm'; there are heun, ddim"),
+        ({"given": ["text=one"], "condition": "gibbs"}, "unknown condition 'gibbs'; there are clean, replace"),
+        ({"num": 0}, "--num=0; expected at least 1"),
+        ({"workdir": "nothing_here"}, "no checkpoint in nothing_here"),
+        ({"model": "digits"}, "name either --workdir=FOLDER or --model=NAME"),
+        ({"workdir": None}, "name either --workdir=FOLDER or --model=NAME"),
+        ({"workdir": None, "model": "imagenet"}, "unknown model 'imagenet'"),
+    ],
+)
 def test_bad_flags_say_what_was_wrong_in_one_line_and_write_nothing(command, given, message, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     before = set(ROOT.iterdir())

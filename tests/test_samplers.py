@@ -32,8 +32,10 @@ def fitted_kl(x):
 
 
 @pytest.mark.parametrize("sde", SDES)
-@pytest.mark.parametrize("name,steps,bound", [("heun", 30, 0.002), ("ddim", 300, 0.002), ("euler_maruyama", 500, 0.005),
-                                              ("predictor_corrector", 500, 0.03)])
+@pytest.mark.parametrize(
+    "name,steps,bound",
+    [("heun", 30, 0.002), ("ddim", 300, 0.002), ("euler_maruyama", 500, 0.005), ("predictor_corrector", 500, 0.03)],
+)
 def test_final_mean_and_covariance(name, steps, bound, sde):
     sde = SDES[sde]()
     sampler = SAMPLERS[name](sde)
@@ -71,7 +73,7 @@ def test_order_of_convergence(name, order):
     toy = gaussian(torch.zeros(2), variance * torch.eye(2))
     x_t = torch.ones(1, 2, 1, 1, dtype=torch.float64)
     top, low = torch.tensor(0.8, dtype=torch.float64), torch.tensor(0.2, dtype=torch.float64)
-    spread = lambda u: (sde.alpha(u) ** 2 * variance + sde.sigma(u) ** 2).sqrt()  # noqa: E731
+    spread = lambda u: (sde.alpha(u) ** 2 * variance + sde.sigma(u) ** 2).sqrt()
     exact = spread(low) / spread(top)
     errors = []
     for steps in (40, 80):
@@ -107,7 +109,9 @@ def test_cost_counts_the_evaluations(name):
 def test_a_sample_is_the_same_in_any_batch(name):
     sde = VP()
     sampler = SAMPLERS[name](sde)
-    run = lambda batch, first: sample(JOINT.denoiser(sde), sampler, sampler.times(9), SampleNoise(7, batch, (2, 1, 1), first))  # noqa: E731
+    run = lambda batch, first: sample(
+        JOINT.denoiser(sde), sampler, sampler.times(9), SampleNoise(7, batch, (2, 1, 1), first)
+    )
     alone, together = run(1, 3), run(8, 0)
     assert torch.equal(alone[0], together[3]) and not torch.equal(together[3], together[4])
 

@@ -13,7 +13,9 @@ def test_vp_follows_its_integral_of_beta():
     for t in (0.0, 0.3, 1.0):
         beta = torch.linspace(0, t, 100001, dtype=torch.float64) * (20 - 0.1) + 0.1
         integral = float(torch.trapezoid(beta, dx=t / 100000))
-        assert float(VP().alpha(torch.tensor(t, dtype=torch.float64))) == pytest.approx(math.exp(-integral / 2), rel=1e-9)
+        assert float(VP().alpha(torch.tensor(t, dtype=torch.float64))) == pytest.approx(
+            math.exp(-integral / 2), rel=1e-9
+        )
     assert torch.allclose(VP().alpha(T) ** 2 + VP().sigma(T) ** 2, torch.ones_like(T), atol=1e-12)
 
 
@@ -53,10 +55,13 @@ def test_drift_and_diffusion_carry_mean_and_variance(name):
     assert float(v) == pytest.approx(float(sde.sigma(t[-1]) ** 2), rel=1e-3)
 
 
-@pytest.mark.parametrize("name,f,g2", [
-    ("vp", lambda b, t: -b / 2, lambda b, t: b),
-    ("subvp", lambda b, t: -b / 2, lambda b, t: b * (1 - torch.exp(-2 * (0.1 * t + 19.9 * t**2 / 2)))),
-])
+@pytest.mark.parametrize(
+    "name,f,g2",
+    [
+        ("vp", lambda b, t: -b / 2, lambda b, t: b),
+        ("subvp", lambda b, t: -b / 2, lambda b, t: b * (1 - torch.exp(-2 * (0.1 * t + 19.9 * t**2 / 2)))),
+    ],
+)
 def test_drift_and_diffusion_of_the_paper(name, f, g2):
     """Song et al. 2021, equations 11 and 28."""
     t = torch.linspace(0.01, 1, 50, dtype=torch.float64)

@@ -42,9 +42,16 @@ def test_every_class_of_the_data_fits():
     assert Text((16, 16), (5, 8)).encode(list(CLASSES["digits"])).shape == (10, 1, 16, 16)
 
 
-@pytest.mark.parametrize("text,message", [
-    ("sixteen letters!", "16 characters; 15 fit"), ("Ümlaut", "'U?Ü'|'Ü'"), ("Seven", "'S'"), ("seven ", "ends in a space"),
-    ("a\nb", r"'\\n'")])
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("sixteen letters!", "16 characters; 15 fit"),
+        ("Ümlaut", "'U?Ü'|'Ü'"),
+        ("Seven", "'S'"),
+        ("seven ", "ends in a space"),
+        ("a\nb", r"'\\n'"),
+    ],
+)
 def test_what_does_not_fit_is_an_error(text, message):
     with pytest.raises(ValueError, match=message):
         TEXT.encode([text])

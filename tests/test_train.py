@@ -24,7 +24,17 @@ def tiny(**train):
     c.modality.audio = cfg.modality("audio", "dtmf", {"seconds": 0.25, "fold": (2, 1)}, {"count": 5})
     c.backbone.unet.widths, c.backbone.unet.blocks, c.backbone.unet.attention = (8, 16), (1, 1), (False, True)
     c.backbone.unet.dropout = 0.1
-    c.train.update({"steps": 20, "batch": 8, "evaluate_every": 0, "log_every": 5, "checkpoint_every": 1000, "precision": "fp32", **train})
+    c.train.update(
+        {
+            "steps": 20,
+            "batch": 8,
+            "evaluate_every": 0,
+            "log_every": 5,
+            "checkpoint_every": 1000,
+            "precision": "fp32",
+            **train,
+        }
+    )
     return c
 
 
@@ -160,8 +170,10 @@ def test_rows_that_lack_a_modality_train(tmp_path):
     trainer = Trainer(tiny(), tmp_path)
     pairs = trainer.pairs
     keep = pairs.labels["audio"] < 5
-    trainer.pairs = type(pairs)({"image": pairs.values["image"], "audio": pairs.values["audio"][keep]},
-                                {"image": pairs.labels["image"], "audio": pairs.labels["audio"][keep]})
+    trainer.pairs = type(pairs)(
+        {"image": pairs.values["image"], "audio": pairs.values["audio"][keep]},
+        {"image": pairs.labels["image"], "audio": pairs.labels["audio"][keep]},
+    )
     seen = [trainer.update() for _ in range(10)]
     lacking = [~trainer.pairs.rows(k * 8, 8)[1] for k in range(10)]
     assert torch.cat(lacking)[:, 1].any()
@@ -244,10 +256,28 @@ def test_a_stopped_run_goes_on_and_ends_the_same(number, tmp_path):
 
 def test_two_processes_train_as_one(tmp_path):
     extra = ["--config.train.steps=6", "--config.backbone.unet.dropout=0.0"]
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "jointdiff.main",
-                    f"--config={CONFIG}", f"--workdir={tmp_path / 'two'}", *extra],
-                   env=ENV, cwd=tmp_path, check=True, capture_output=True, timeout=200)
-    subprocess.run([*COMMAND, f"--workdir={tmp_path / 'one'}", *extra], env=ENV, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node=2",
+            "-m",
+            "jointdiff.main",
+            f"--config={CONFIG}",
+            f"--workdir={tmp_path / 'two'}",
+            *extra,
+        ],
+        env=ENV,
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        timeout=200,
+    )
+    subprocess.run(
+        [*COMMAND, f"--workdir={tmp_path / 'one'}", *extra], env=ENV, cwd=tmp_path, check=True, capture_output=True
+    )
     one, two = (state.load_checkpoint(tmp_path / n) for n in ("one", "two"))
     assert one["step"] == two["step"] == 6
     for name, value in one["network"].items():
@@ -269,8 +299,14 @@ def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch):
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "audio": 0})
     events.Reload()
     tags = events.Tags()
-    assert {"loss/image", "loss/text", "loss/audio", "coherence/nothing_to_joint", "coherence/text_to_image",
-            "coherence/image+audio_to_text"} <= set(tags["scalars"])
+    assert {
+        "loss/image",
+        "loss/text",
+        "loss/audio",
+        "coherence/nothing_to_joint",
+        "coherence/text_to_image",
+        "coherence/image+audio_to_text",
+    } <= set(tags["scalars"])
     assert any(t.startswith("loss_by_noise/image_above_") for t in tags["scalars"])
     assert "samples" in tags["images"] and "audio/0" in tags["audio"]
     line = json.loads((tmp_path / "run" / "coherence.jsonl").read_text())

@@ -91,12 +91,23 @@ class UNet(nn.Module):
     A grid that the levels do not divide is padded with zeros and cut again.
     """
 
-    def __init__(self, channels, modalities, widths=(64, 128, 192), blocks=(1, 2, 2),
-                 attention=(False, False, True), patch=2, heads=4, dropout=0.0):
+    def __init__(
+        self,
+        channels,
+        modalities,
+        widths=(64, 128, 192),
+        blocks=(1, 2, 2),
+        attention=(False, False, True),
+        patch=2,
+        heads=4,
+        dropout=0.0,
+    ):
         super().__init__()
         if not len(widths) == len(blocks) == len(attention):
-            raise ValueError(f"widths, blocks and attention name {len(widths)}, {len(blocks)} and {len(attention)} "
-                             "levels; expected the same number")
+            raise ValueError(
+                f"widths, blocks and attention name {len(widths)}, {len(blocks)} and {len(attention)} "
+                "levels; expected the same number"
+            )
         self.patch, self.multiple = patch, patch * 2 ** (len(widths) - 1)
         emb_width = widths[-1]
         self.embedding = LevelEmbedding(modalities, emb_width)

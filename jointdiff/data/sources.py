@@ -12,7 +12,18 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 CLASSES = {
     "digits": DIGITS,
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    "fashion_mnist": ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    "fashion_mnist": (
+        "t-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
 }
 
 
@@ -34,7 +45,8 @@ def _torchvision(name: str, folder: str):
         except (OSError, RuntimeError) as error:
             raise FileNotFoundError(
                 f"{name} is neither in {root / folder} nor could it be downloaded ({error}). Put its original files "
-                f"there, or set --config.data.root or $JOINTDIFF_DATA to the folder that holds {folder}") from None
+                f"there, or set --config.data.root or $JOINTDIFF_DATA to the folder that holds {folder}"
+            ) from None
         return Items(np.asarray(data.data), np.asarray(data.targets, dtype=np.int64))
 
     load.__doc__ = f"`torchvision.datasets.{name}`, found under root or downloaded to it; uint8 pictures."
@@ -61,7 +73,9 @@ def handwritten(root: pathlib.Path, split: str, variants: int = 1, seed: int = 0
             angle, scale = rng.uniform(-0.2, 0.2), rng.uniform(0.9, 1.12)
             matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
             centre = np.array([3.5, 3.5])
-            for_this[i] = affine_transform(image, matrix, centre - matrix @ (centre + rng.uniform(-0.6, 0.6, 2)), order=1)
+            for_this[i] = affine_transform(
+                image, matrix, centre - matrix @ (centre + rng.uniform(-0.6, 0.6, 2)), order=1
+            )
         out.append(for_this)
     return Items((np.concatenate(out) * 255).round().clip(0, 255).astype(np.uint8), np.tile(labels, len(out)))
 

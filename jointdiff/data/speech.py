@@ -73,7 +73,8 @@ def find(root: pathlib.Path) -> pathlib.Path:
         absent = next(name for name in wanted if not (folder / name).is_file())
         raise FileNotFoundError(
             f"spoken_digits wants {folder / absent} and {len(wanted) - 1} files like it, and the download failed ({error}). "
-            f"Fetch {URL}, unpack its recordings/ to {folder}, or set --config.data.root or $JOINTDIFF_DATA") from None
+            f"Fetch {URL}, unpack its recordings/ to {folder}, or set --config.data.root or $JOINTDIFF_DATA"
+        ) from None
     for name, data in sounds.items():
         rate, wave = wavfile.read(io.BytesIO(data))
         if rate != RATE or wave.dtype != np.int16:

@@ -23,7 +23,10 @@ def dtmf(root, split: str, count: int = 300, rate: int = 8000, seconds: float = 
             start, length = rng.uniform(0.0, 0.12) * seconds, rng.uniform(0.6, 0.85) * seconds
             low, high = ROWS[row] * rng.uniform(0.985, 1.015), COLUMNS[column] * rng.uniform(0.985, 1.015)
             twist = 10 ** (rng.uniform(-4, 4) / 40)
-            tone = np.sin(2 * np.pi * (low * time + rng.random())) / twist + np.sin(2 * np.pi * (high * time + rng.random())) * twist
+            tone = (
+                np.sin(2 * np.pi * (low * time + rng.random())) / twist
+                + np.sin(2 * np.pi * (high * time + rng.random())) * twist
+            )
             ramp = 0.005
             tone *= np.clip((time - start) / ramp, 0, 1) * np.clip((start + length - time) / ramp, 0, 1)
             hiss = 10 ** (-rng.uniform(20, 45) / 20)

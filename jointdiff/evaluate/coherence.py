@@ -38,8 +38,17 @@ def directions(names: tuple[str, ...], leave_out: bool = True) -> list[Direction
     return sorted(out, key=lambda d: (len(d.left_out), len(d.given)))
 
 
-def coherence(model: Model, judges: dict, pairs: Pairs, direction: Direction, num: int, seed: int = 0,
-              start: int = 0, on_step: Callable | None = None, **how) -> dict[str, float]:
+def coherence(
+    model: Model,
+    judges: dict,
+    pairs: Pairs,
+    direction: Direction,
+    num: int,
+    seed: int = 0,
+    start: int = 0,
+    on_step: Callable | None = None,
+    **how,
+) -> dict[str, float]:
     """One direction's figures over `num` rows of `pairs` from row `start` on.
 
     Returns each generated modality's coherence with the condition (when there is one), and "joint": the share of samples

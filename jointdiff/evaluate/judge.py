@@ -32,9 +32,15 @@ class Classifier(nn.Module):
             return nn.Sequential(*layers)
 
         self.layers = nn.Sequential(
-            part(channels, width, 5, 2), part(width, width, 3, 1), part(width, 2 * width, 3, 2),
-            part(2 * width, 2 * width, 3, 1), part(2 * width, 4 * width, 3, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-            nn.Dropout(0.3))
+            part(channels, width, 5, 2),
+            part(width, width, 3, 1),
+            part(width, 2 * width, 3, 2),
+            part(2 * width, 2 * width, 3, 1),
+            part(2 * width, 4 * width, 3, 2),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+        )
         self.head = nn.Linear(16 * width, classes)
 
     def forward(self, x):
@@ -56,8 +62,9 @@ class Reader:
         return torch.tensor([self.names.index(w) if w in self.names else -1 for w in words], dtype=torch.long)
 
 
-def train_classifier(values: torch.Tensor, labels: torch.Tensor, seed: int, batch: int = 128,
-                     on_step=None) -> Classifier:
+def train_classifier(
+    values: torch.Tensor, labels: torch.Tensor, seed: int, batch: int = 128, on_step=None
+) -> Classifier:
     """Trained on uint8 channels with shifts by up to 2 pixels and noise; the same weights for the same seed."""
     classes = int(labels.max()) + 1
     with torch.random.fork_rng(devices=[]):
@@ -111,5 +118,3 @@ def ceiling(judge, config, name: str, modality) -> float:
     items = cfg.build_items(config, "test", name)
     values = encode_source(modality, items).float() / 127.5 - 1
     return float((judge.judge(values) == torch.as_tensor(items.labels)).float().mean())
-
-

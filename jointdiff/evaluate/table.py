@@ -15,8 +15,15 @@ from .coherence import coherence, directions
 from .judge import build_judges, ceiling
 
 
-def evaluate(model: Model, num: int = 256, seeds: tuple[int, ...] = (0, 1, 2), conditions: tuple[str, ...] = ("clean", "replace"),
-             batch: int = 64, show=print, **how) -> dict:
+def evaluate(
+    model: Model,
+    num: int = 256,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    conditions: tuple[str, ...] = ("clean", "replace"),
+    batch: int = 64,
+    show=print,
+    **how,
+) -> dict:
     """Coherence of every direction under every condition, over seeds, with the judges' ceilings.
 
     Seed k takes the test rows from k * num on. Directions in which something is left out, or nothing is given, are
@@ -26,20 +33,47 @@ def evaluate(model: Model, num: int = 256, seeds: tuple[int, ...] = (0, 1, 2), c
     judges = build_judges(model.config, model.modalities)
     pairs = cfg.build_pairs(model.config, model.modalities, "test")
     ceilings = {n: ceiling(judges[n], model.config, n, m) for n, m in model.modalities.items()}
-    work = [(d, c) for c in conditions for d in directions(model.layout.names)
-            if c == conditions[0] or (d.given and not d.left_out)]
+    work = [
+        (d, c)
+        for c in conditions
+        for d in directions(model.layout.names)
+        if c == conditions[0] or (d.given and not d.left_out)
+    ]
     evaluations = model.cost(how.get("sampler"), how.get("steps"))
     show(f"{len(work)} directions x {len(seeds)} seeds x {num} samples, {evaluations} network evaluations each")
     rows = []
     for direction, condition in tqdm(work, disable=None, unit="direction"):
-        runs = [coherence(model, judges, pairs, direction, num, seed, start=seed * num, condition=condition, batch=batch, **how)
-                for seed in seeds]
-        figures = {k: {"mean": statistics.fmean(r[k] for r in runs), "std": statistics.stdev(r[k] for r in runs) if len(runs) > 1
-                       else 0.0} for k in runs[0]}
-        rows.append({"given": direction.given, "generated": direction.generated, "left_out": direction.left_out,
-                     "condition": condition, "figures": figures})
-    return {"num": num, "seeds": list(seeds), "evaluations": evaluations, "ceilings": ceilings, "rows": rows,
-            **{k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps")}, "device": str(model.device)}
+        runs = [
+            coherence(
+                model, judges, pairs, direction, num, seed, start=seed * num, condition=condition, batch=batch, **how
+            )
+            for seed in seeds
+        ]
+        figures = {
+            k: {
+                "mean": statistics.fmean(r[k] for r in runs),
+                "std": statistics.stdev(r[k] for r in runs) if len(runs) > 1 else 0.0,
+            }
+            for k in runs[0]
+        }
+        rows.append(
+            {
+                "given": direction.given,
+                "generated": direction.generated,
+                "left_out": direction.left_out,
+                "condition": condition,
+                "figures": figures,
+            }
+        )
+    return {
+        "num": num,
+        "seeds": list(seeds),
+        "evaluations": evaluations,
+        "ceilings": ceilings,
+        "rows": rows,
+        **{k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps")},
+        "device": str(model.device),
+    }
 
 
 def markdown(result: dict) -> str:
@@ -50,7 +84,9 @@ def markdown(result: dict) -> str:
     lines.append(" | ".join(["(real test data)", "", "", *(f"{result['ceilings'][n]:.3f}" for n in names), ""]))
     for row in result["rows"]:
         cells = [number(row["figures"].get(n)) for n in (*names, "joint")]
-        lines.append(" | ".join([" + ".join(row["given"]) or "nothing", " + ".join(row["left_out"]), row["condition"], *cells]))
+        lines.append(
+            " | ".join([" + ".join(row["given"]) or "nothing", " + ".join(row["left_out"]), row["condition"], *cells])
+        )
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
@@ -67,7 +103,9 @@ def picture(result: dict) -> PIL.Image.Image:
     draw = PIL.ImageDraw.Draw(image)
     draw.text((12, 10), "Coherence: does what is generated show the class of what was given?", "black", font)
     for i, name in enumerate(names):
-        draw.text((left + wide * (i + 0.5), top - 10), name if name != "joint" else "all agree", "black", font, anchor="mm")
+        draw.text(
+            (left + wide * (i + 0.5), top - 10), name if name != "joint" else "all agree", "black", font, anchor="mm"
+        )
     rows = [("real test data", "", {n: {"mean": c} for n, c in result["ceilings"].items()})]
     for row in result["rows"]:
         label = " + ".join(row["given"]) or "nothing"
@@ -83,7 +121,13 @@ def picture(result: dict) -> PIL.Image.Image:
                 depth = max(0.0, min(1.0, (value - 0.1) / 0.9)) ** 2
                 color = tuple(round(255 + (c - 255) * depth) for c in (33, 102, 172))
                 draw.rectangle((left + wide * i + 1, y + 1, left + wide * (i + 1) - 2, y + high - 2), color)
-                draw.text((left + wide * (i + 0.5), y + high / 2), f"{value:.3f}", "white" if depth > 0.5 else "black", small, anchor="mm")
+                draw.text(
+                    (left + wide * (i + 0.5), y + high / 2),
+                    f"{value:.3f}",
+                    "white" if depth > 0.5 else "black",
+                    small,
+                    anchor="mm",
+                )
     return image
 
 

@@ -23,8 +23,17 @@ class Audio:
         range_db: decibels from full scale to silence; what is quieter is silence.
     """
 
-    def __init__(self, grid: tuple[int, int], rate: int = 8000, seconds: float = 1.0, fold: tuple[int, int] = (2, 2),
-                 window: float = 0.048, lowest: float = 40.0, highest: float = 0.0, range_db: float = 60.0):
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        rate: int = 8000,
+        seconds: float = 1.0,
+        fold: tuple[int, int] = (2, 2),
+        window: float = 0.048,
+        lowest: float = 40.0,
+        highest: float = 0.0,
+        range_db: float = 60.0,
+    ):
         self.grid, self.rate, self.seconds, self.fold, self.range_db = tuple(grid), rate, seconds, tuple(fold), range_db
         self.channels = fold[0] * fold[1]
         self.bands, self.frames = fold[0] * grid[0], fold[1] * grid[1]
@@ -36,13 +45,22 @@ class Audio:
         self.full_scale = self.window.sum() / 2  # the largest |STFT| of a sine of amplitude 1
 
     def stft(self, wave: torch.Tensor) -> torch.Tensor:
-        return torch.stft(wave, self.n_fft, self.hop, len(self.window), self.window, center=True, pad_mode="constant",
-                          return_complex=True)[..., : self.frames]
+        return torch.stft(
+            wave,
+            self.n_fft,
+            self.hop,
+            len(self.window),
+            self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )[..., : self.frames]
 
     def istft(self, spectrum: torch.Tensor) -> torch.Tensor:
         spectrum = torch.nn.functional.pad(spectrum, (0, 1))
-        return torch.istft(spectrum, self.n_fft, self.hop, len(self.window), self.window, center=True,
-                           length=self.frames * self.hop)
+        return torch.istft(
+            spectrum, self.n_fft, self.hop, len(self.window), self.window, center=True, length=self.frames * self.hop
+        )
 
     def encode(self, raw: list[np.ndarray]) -> torch.Tensor:
         waves = torch.zeros(len(raw), self.frames * self.hop)
@@ -56,7 +74,11 @@ class Audio:
                 raise ValueError(f"the sound lasts {len(wave) / self.rate:.2f} s; {self.seconds:g} s fit")
             peak = wave.abs().max() if len(wave) else 0.0
             row[: len(wave)] = wave / peak if peak > 0 else wave
-        return torch.cat([self.spectrogram(part) for part in waves.split(512)]) if len(raw) else torch.zeros(0, self.channels, *self.grid)
+        return (
+            torch.cat([self.spectrogram(part) for part in waves.split(512)])
+            if len(raw)
+            else torch.zeros(0, self.channels, *self.grid)
+        )
 
     def spectrogram(self, waves: torch.Tensor) -> torch.Tensor:
         """Waveforms `(N, samples)` to channels."""
@@ -136,12 +158,16 @@ class Audio:
         level = ((self.unfolded(channels.detach().float().cpu()).clamp(-1, 1) + 1) / 2).flip(1).numpy()[..., None]
         anchors = np.array([[8, 6, 30], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 200]], dtype=np.float64)
         position = level[..., 0] * (len(anchors) - 1)
-        return np.stack([np.interp(position, range(len(anchors)), anchors[:, i]) for i in range(3)], -1).round().astype(np.uint8)
+        return (
+            np.stack([np.interp(position, range(len(anchors)), anchors[:, i]) for i in range(3)], -1)
+            .round()
+            .astype(np.uint8)
+        )
 
 
 def mel_matrix(bands: int, n_fft: int, rate: int, lowest: float, highest: float) -> torch.Tensor:
     """Triangular mel bands, `(bands, n_fft // 2 + 1)`, rows summing to 1; each covers at least its nearest bin."""
-    to_mel = lambda f: 2595 * np.log10(1 + np.asarray(f) / 700)  # noqa: E731
+    to_mel = lambda f: 2595 * np.log10(1 + np.asarray(f) / 700)
     edges = 700 * (10 ** (np.linspace(to_mel(lowest), to_mel(highest), bands + 2) / 2595) - 1)
     bins = np.linspace(0, rate / 2, n_fft // 2 + 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]

@@ -29,7 +29,11 @@ class Image:
             raise ValueError(f"a picture of mode {self.mode!r} is uint8 {expected}, got {raw.dtype} {raw.shape}")
         x = torch.tensor(raw)
         x = x[:, None] if self.mode == "L" else x.permute(0, 3, 1, 2)
-        return torch.cat([self._fit(part) for part in x.split(4096)]) if len(x) else x.reshape(0, self.channels, *self.grid).float()
+        return (
+            torch.cat([self._fit(part) for part in x.split(4096)])
+            if len(x)
+            else x.reshape(0, self.channels, *self.grid).float()
+        )
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
         x = x.float() / 127.5 - 1

@@ -49,7 +49,9 @@ class Text:
         self.grid, self.cell, self.alphabet = tuple(grid), tuple(cell), alphabet
         self.columns, self.rows = grid[1] // cell[0], grid[0] // cell[1]
         if self.columns * self.rows < 1:
-            raise ValueError(f"a cell of {cell[0]} x {cell[1]} pixels does not fit a grid {grid[1]} wide and {grid[0]} high")
+            raise ValueError(
+                f"a cell of {cell[0]} x {cell[1]} pixels does not fit a grid {grid[1]} wide and {grid[0]} high"
+            )
         if cell[0] < 3 or cell[1] < 5:
             raise ValueError(f"a cell of {cell[0]} x {cell[1]} pixels is too small for letters; the smallest is 3 x 5")
         self.capacity = self.columns * self.rows
@@ -61,7 +63,9 @@ class Text:
         distance = torch.cdist(self.templates.flatten(1), self.templates.flatten(1)).fill_diagonal_(torch.inf)
         if distance.min() < 0.1:
             a, b = divmod(int(distance.argmin()), len(alphabet))
-            raise ValueError(f"{alphabet[a]!r} and {alphabet[b]!r} look the same in cells of {cell[0]} x {cell[1]} pixels")
+            raise ValueError(
+                f"{alphabet[a]!r} and {alphabet[b]!r} look the same in cells of {cell[0]} x {cell[1]} pixels"
+            )
 
     def check(self, text: str) -> str:
         """The text itself; ValueError when it cannot be written and read back exactly."""
@@ -69,10 +73,14 @@ class Text:
             raise ValueError(f"expected a text, got {type(text).__name__}")
         unknown = sorted(set(text) - set(self.alphabet))
         if unknown:
-            raise ValueError(f"the text {text!r} has {', '.join(map(repr, unknown))}; possible are the characters {self.alphabet!r}")
+            raise ValueError(
+                f"the text {text!r} has {', '.join(map(repr, unknown))}; possible are the characters {self.alphabet!r}"
+            )
         if len(text) > self.capacity:
-            raise ValueError(f"the text {text!r} has {len(text)} characters; {self.capacity} fit "
-                             f"({self.rows} lines of {self.columns})")
+            raise ValueError(
+                f"the text {text!r} has {len(text)} characters; {self.capacity} fit "
+                f"({self.rows} lines of {self.columns})"
+            )
         if text.endswith(" "):
             raise ValueError(f"the text {text!r} ends in a space, which cannot be told from an empty cell")
         return text
@@ -84,8 +92,9 @@ class Text:
         if raw:
             width, height = self.cell
             cells = self.templates[letters].view(-1, self.rows, self.columns, height, width).transpose(2, 3)
-            x[:, 0, self.top : self.top + self.rows * height, self.left : self.left + self.columns * width] = cells.reshape(
-                len(raw), self.rows * height, self.columns * width)
+            x[:, 0, self.top : self.top + self.rows * height, self.left : self.left + self.columns * width] = (
+                cells.reshape(len(raw), self.rows * height, self.columns * width)
+            )
         return x
 
     def decode(self, channels: torch.Tensor) -> list[str]:
@@ -98,7 +107,11 @@ class Text:
         for dy, dx in sorted(((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)), key=lambda s: abs(s[0]) + abs(s[1])):
             top, left = self.top + 1 + dy, self.left + 1 + dx
             area = padded[:, top : top + self.rows * height, left : left + self.columns * width]
-            cells = area.reshape(-1, self.rows, height, self.columns, width).transpose(2, 3).reshape(len(x), -1, height * width)
+            cells = (
+                area.reshape(-1, self.rows, height, self.columns, width)
+                .transpose(2, 3)
+                .reshape(len(x), -1, height * width)
+            )
             best = ((templates**2).sum(1) - 2 * cells @ templates.T).min(dim=2)
             # |picture - rendering|^2 up to a constant: the cells' best distances, and black outside of them
             outside = (padded + 1).square().sum((1, 2)) - (area + 1).square().sum((1, 2))

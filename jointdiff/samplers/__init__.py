@@ -21,8 +21,14 @@ __all__ = ["SAMPLERS", "Sampler", "sample"]
 
 
 @torch.no_grad()
-def sample(denoise: Callable, sampler: Sampler, times: torch.Tensor, noise: Callable, condition=None,
-           on_step: Callable | None = None) -> torch.Tensor:
+def sample(
+    denoise: Callable,
+    sampler: Sampler,
+    times: torch.Tensor,
+    noise: Callable,
+    condition=None,
+    on_step: Callable | None = None,
+) -> torch.Tensor:
     """One sample a row of `noise()`, `(B, C, H, W)`.
 
     Args:

@@ -20,7 +20,9 @@ class Sampler(abc.ABC):
         self.sde = sde
 
     @abc.abstractmethod
-    def step(self, denoise: Callable, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor, noise: Callable) -> torch.Tensor:
+    def step(
+        self, denoise: Callable, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor, noise: Callable
+    ) -> torch.Tensor:
         """`x_s` from `x_t`, s < t; both times are float64 and 0-dimensional."""
 
     def times(self, steps: int) -> torch.Tensor:
