@@ -164,6 +164,18 @@ def build_patterns(config) -> TimePatterns:
     return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio))
 
 
+def precision(wanted: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    if wanted == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+            fast = abilities.get("avx512_bf16", False) or abilities.get("amx_bf16", False)
+        return torch.bfloat16 if fast else torch.float32
+    return lookup({"fp32": torch.float32, "bf16": torch.bfloat16}, wanted, "precision")
+
+
 def data_root(config) -> pathlib.Path:
     return pathlib.Path(config.data.root or os.environ.get("JOINTDIFF_DATA") or "~/.cache/jointdiff").expanduser()
 

@@ -56,22 +56,17 @@ def train() -> None:
 
 def load():
     """The model that --model or --workdir names, and the folder its results go under."""
-    import torch
-
     from . import config as cfg
     from . import state
-    from .train import precision
 
     if FLAGS.config is not None:
         raise ValueError("the config comes with the model; --config is for training only")
     if (FLAGS.model is None) == (FLAGS.workdir is None):
         raise ValueError("name either --workdir=FOLDER or --model=NAME")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = precision("auto", device)
     if FLAGS.model is not None:
-        path = cfg.lookup(state.shipped(), FLAGS.model, "model")
-        return state.load_weights(path, dtype, device), pathlib.Path("samples") / FLAGS.model
-    return state.load_run(pathlib.Path(FLAGS.workdir), dtype, device), pathlib.Path(FLAGS.workdir)
+        weights = cfg.lookup(state.shipped(), FLAGS.model, "model")
+        return state.load_weights(weights), pathlib.Path("samples") / FLAGS.model
+    return state.load_run(FLAGS.workdir), pathlib.Path(FLAGS.workdir)
 
 
 def sample() -> None:

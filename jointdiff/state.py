@@ -58,23 +58,37 @@ def load_checkpoint(workdir: pathlib.Path) -> dict | None:
     return values
 
 
-def model_from(config, data_mean, data_std, weights: dict, dtype=torch.float32, device="cpu") -> Model:
-    """A model with these weights of its network."""
+def model_from(config, data_mean, data_std, weights: dict, device=None, precision: str = "auto") -> Model:
+    """A model with these weights of its network; on the GPU when there is one and no device is named."""
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     modalities = cfg.build_modalities(config)
-    denoiser = cfg.build_denoiser(config, cfg.build_layout(config, modalities), data_mean, data_std, dtype)
+    layout = cfg.build_layout(config, modalities)
+    denoiser = cfg.build_denoiser(config, layout, data_mean, data_std, cfg.precision(precision, device))
     denoiser.network.load_state_dict(weights)
     return Model(config, denoiser.to(device).eval(), modalities)
 
 
-def load_run(workdir: pathlib.Path, dtype=torch.float32, device="cpu") -> Model:
+def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model:
+    """A model by the name of shipped weights, a run's workdir, or the path of a safetensors file.
+
+    precision: "fp32", "bf16", or "auto", which is bf16 where the hardware is fast at it.
+    """
+    path = pathlib.Path(name)
+    if path.suffix == ".safetensors":
+        return load_weights(path, device, precision)
+    if path.is_dir():
+        return load_run(path, device, precision)
+    return load_weights(cfg.lookup(shipped(), str(name), "model"), device, precision)
+
+
+def load_run(workdir: pathlib.Path, device=None, precision: str = "auto") -> Model:
     """The model of a run with its averaged weights."""
     values = load_checkpoint(workdir)
     if values is None:
-        raise ValueError(
-            f"no checkpoint in {pathlib.Path(workdir) / 'checkpoints'}; train with --workdir={workdir} first"
-        )
+        folder = pathlib.Path(workdir) / "checkpoints"
+        raise ValueError(f"no checkpoint in {folder}; train with --workdir={workdir} first")
     config = cfg.from_json(values["config"])
-    return model_from(config, values["data_mean"], values["data_std"], values["ema"], dtype, device)
+    return model_from(config, values["data_mean"], values["data_std"], values["ema"], device, precision)
 
 
 def export(model: Model, path: pathlib.Path) -> None:
@@ -90,16 +104,18 @@ def export(model: Model, path: pathlib.Path) -> None:
     )
 
 
-def load_weights(path: pathlib.Path, dtype=torch.float32, device="cpu") -> Model:
+def load_weights(path: pathlib.Path, device=None, precision: str = "auto") -> Model:
     """The model of a file that `export` wrote."""
     from safetensors import safe_open
 
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"no weights at {path}")
     with safe_open(path, framework="pt") as file:
         config = cfg.from_json(file.metadata()["config"])
         names = list(file.keys())
         tensors = {n: file.get_tensor(n) for n in names}
     weights = {n.removeprefix("network."): t.float() for n, t in tensors.items() if n.startswith("network.")}
-    return model_from(config, tensors["data_mean"], tensors["data_std"], weights, dtype, device)
+    return model_from(config, tensors["data_mean"], tensors["data_std"], weights, device, precision)
 
 
 def shipped() -> dict[str, pathlib.Path]:

@@ -59,18 +59,6 @@ class Average:
         torch._foreach_lerp_(list(self.values.values()), [now[n] for n in self.values], weight)
 
 
-def precision(wanted: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
-    if wanted == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-            fast = abilities.get("avx512_bf16", False) or abilities.get("amx_bf16", False)
-        return torch.bfloat16 if fast else torch.float32
-    return cfg.lookup({"fp32": torch.float32, "bf16": torch.bfloat16}, wanted, "precision")
-
-
 def optimizers(network: nn.Module, c) -> list[torch.optim.Optimizer]:
     """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else."""
     if c.name not in ("adamw", "muon"):
@@ -135,7 +123,7 @@ class Trainer:
         self.log("reading data")
         self.pairs = cfg.build_pairs(config, self.modalities, "train")
         mean, std = (saved["data_mean"], saved["data_std"]) if saved else moments(self.pairs)
-        dtype = precision(saved["precision"] if saved else c.precision, self.device)
+        dtype = cfg.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = cfg.build_denoiser(config, self.layout, mean, std, dtype).to(self.device)
         self.objective = Objective(self.denoiser)

@@ -13,7 +13,8 @@ from conftest import ROOT
 
 from jointdiff import config as cfg
 from jointdiff import state
-from jointdiff.train import Average, NotFinite, Trainer, optimizers, precision, rate
+from jointdiff.config import precision
+from jointdiff.train import Average, NotFinite, Trainer, optimizers, rate
 
 
 def tiny(**train):

@@ -70,11 +70,11 @@ def handwritten(root: pathlib.Path, split: str, variants: int = 1, seed: int = 0
     for _ in range(variants - 1 if split == "train" else 0):
         for_this = np.empty_like(images)
         for i, image in enumerate(images):
-            angle, scale = rng.uniform(-0.2, 0.2), rng.uniform(0.9, 1.12)
+            angle, scale = rng.uniform(-0.2, 0.2), rng.uniform(0.9, 1.1)
             matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
             centre = np.array([3.5, 3.5])
             for_this[i] = affine_transform(
-                image, matrix, centre - matrix @ (centre + rng.uniform(-0.6, 0.6, 2)), order=1
+                image, matrix, centre - matrix @ (centre + rng.uniform(-0.5, 0.5, 2)), order=3
             )
         out.append(for_this)
     return Items((np.concatenate(out) * 255).round().clip(0, 255).astype(np.uint8), np.tile(labels, len(out)))

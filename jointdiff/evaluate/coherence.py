@@ -23,8 +23,7 @@ class Direction:
     left_out: tuple[str, ...] = ()
 
     def __str__(self):
-        arrow = f"{' + '.join(self.given) or 'nothing'} -> {' + '.join(self.generated)}"
-        return arrow
+        return f"{' + '.join(self.given) or 'nothing'} -> {' + '.join(self.generated)}"
 
 
 def directions(names: tuple[str, ...], leave_out: bool = True) -> list[Direction]:

@@ -154,15 +154,12 @@ class Audio:
         return [wave]
 
     def picture(self, channels: torch.Tensor) -> np.ndarray:
-        """The spectrogram, low frequencies at the bottom, from dark to bright."""
-        level = ((self.unfolded(channels.detach().float().cpu()).clamp(-1, 1) + 1) / 2).flip(1).numpy()[..., None]
+        """The spectrogram, low frequencies at the bottom, from dark to bright; short ones are drawn wider."""
+        level = ((self.unfolded(channels.detach().float().cpu()).clamp(-1, 1) + 1) / 2).flip(1).numpy()
         anchors = np.array([[8, 6, 30], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 200]], dtype=np.float64)
-        position = level[..., 0] * (len(anchors) - 1)
-        return (
-            np.stack([np.interp(position, range(len(anchors)), anchors[:, i]) for i in range(3)], -1)
-            .round()
-            .astype(np.uint8)
-        )
+        position = level * (len(anchors) - 1)
+        color = np.stack([np.interp(position, range(len(anchors)), anchors[:, i]) for i in range(3)], -1)
+        return color.round().astype(np.uint8).repeat(max(1, self.bands // self.frames), axis=2)
 
 
 def mel_matrix(bands: int, n_fft: int, rate: int, lowest: float, highest: float) -> torch.Tensor:
