@@ -61,6 +61,8 @@ def default() -> ConfigDict:
     c.loss.log_ratio.independent = (1.1, 1.6)
     c.loss.log_ratio.absent = (1.1, 1.6)
 
+    c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
+
     c.optim = ConfigDict()
     c.optim.name = "muon"  # muon (matrices inside the network; AdamW for the rest) or adamw
     c.optim.lr = 1e-3  # AdamW
@@ -158,6 +160,18 @@ def build_sampler(config, sde, name: str | None = None):
 
 def build_condition(config, sde, y, mask, name: str | None = None):
     return lookup(CONDITIONS, name or config.sample.condition, "condition")(sde, y, mask)
+
+
+def build_weights(config) -> torch.Tensor:
+    """The weight of every modality's loss, `(M,)`, with a mean of 1."""
+    known = names(config)
+    for name in config.loss.weight:
+        if name not in config.modality:
+            raise ValueError(f"config.loss.weight names {name!r}; this config has {', '.join(config.modality)}")
+    weights = torch.tensor([float(config.loss.weight.get(n, 1.0)) for n in known])
+    if (weights < 0).any() or weights.sum() <= 0:
+        raise ValueError(f"loss weights must be non-negative and not all 0, got {weights.tolist()}")
+    return weights / weights.mean()
 
 
 def build_patterns(config) -> TimePatterns:

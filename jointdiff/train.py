@@ -133,6 +133,7 @@ class Trainer:
         self.optimizers = optimizers(network, config.optim)
         self.average = Average(network, c.ema)
         self.patterns = cfg.build_patterns(config)
+        self.weights = cfg.build_weights(config).to(self.device)
         self.step = 0
         if saved:
             network.load_state_dict(saved["network"])
@@ -187,7 +188,7 @@ class Trainer:
             with sync:
                 loss = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device))
                 # the mean over the whole batch: processes are averaged, parts are added
-                (loss.sum() / (size * c.accumulate)).backward()
+                ((loss * self.weights).sum() / (size * c.accumulate)).backward()
             losses.append(loss.detach())
         loss = torch.cat(losses).cpu()
         self.check(loss, times, values, self.rank * c.accumulate * size)

@@ -123,6 +123,15 @@ def test_a_loss_that_is_not_finite_names_step_modality_and_level(tmp_path):
             trainer.update()
 
 
+def test_loss_weights_have_a_mean_of_one_and_name_modalities(tmp_path):
+    c = tiny()
+    c.loss.weight.audio = 3.0
+    assert cfg.build_weights(c).tolist() == [0.5, 1.5]
+    c.loss.weight.text = 1.0
+    with pytest.raises(ValueError, match="names 'text'; this config has audio, image"):
+        Trainer(c, tmp_path)
+
+
 def test_average_follows_its_definition():
     net = torch.nn.Linear(2, 2)
     average, want = Average(net, 0.9), net.weight.detach().clone()

@@ -6,14 +6,18 @@ its data is one integer.
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from ..streams import stream
 
 
 def encode_source(modality, items, chunk: int = 2048) -> torch.Tensor:
     """A source's raw items as uint8 channels `(N, C, H, W)`; 0 ... 255 stands for [-1, 1]."""
-    parts = [modality.encode(items.raw[i : i + chunk]) for i in range(0, len(items.labels), chunk)]
-    return torch.cat([((p + 1) * 127.5).round().clamp(0, 255).to(torch.uint8) for p in parts])
+    parts = []
+    for i in tqdm(range(0, len(items.labels), chunk), desc="encoding", unit="part", leave=False, disable=None):
+        x = modality.encode(items.raw[i : i + chunk])
+        parts.append(((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
+    return torch.cat(parts)
 
 
 class Pairs:

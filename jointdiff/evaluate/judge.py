@@ -10,6 +10,7 @@ import json
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from .. import config as cfg
 from ..data import encode_source
@@ -62,9 +63,7 @@ class Reader:
         return torch.tensor([self.names.index(w) if w in self.names else -1 for w in words], dtype=torch.long)
 
 
-def train_classifier(
-    values: torch.Tensor, labels: torch.Tensor, seed: int, batch: int = 128, on_step=None
-) -> Classifier:
+def train_classifier(values: torch.Tensor, labels: torch.Tensor, seed: int, batch: int = 128) -> Classifier:
     """Trained on uint8 channels with shifts by up to 2 pixels and noise; the same weights for the same seed."""
     classes = int(labels.max()) + 1
     with torch.random.fork_rng(devices=[]):
@@ -74,7 +73,7 @@ def train_classifier(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=UPDATES)
         generator = stream(seed, 21)
         model.train().to(memory_format=torch.channels_last)
-        for _ in range(UPDATES):
+        for _ in tqdm(range(UPDATES), desc="training a judge", leave=False, disable=None):
             rows = torch.randint(len(values), (batch,), generator=generator)
             x = values[rows].float() / 127.5 - 1
             dy, dx = torch.randint(-2, 3, (2,), generator=generator).tolist()
@@ -84,17 +83,15 @@ def train_classifier(
             loss.backward()
             optimizer.step()
             schedule.step()
-            if on_step:
-                on_step()
     return model.eval()
 
 
-def build_judges(config, modalities: dict, on_step=None) -> dict:
+def build_judges(config, modalities: dict) -> dict:
     """`{name: judge}`; classifiers come from the cache under the data root, or are trained and put there."""
-    return {name: build_judge(config, name, modality, on_step) for name, modality in modalities.items()}
+    return {name: build_judge(config, name, modality) for name, modality in modalities.items()}
 
 
-def build_judge(config, name: str, modality, on_step=None):
+def build_judge(config, name: str, modality):
     entry = config.modality[name]
     if entry.kind == "text":
         return Reader(modality, entry.source_options.get("classes", "digits"))
@@ -108,7 +105,7 @@ def build_judge(config, name: str, modality, on_step=None):
         return model.eval()
     items = cfg.build_items(config, "train", name)
     values = encode_source(modality, items)
-    model = train_classifier(values, torch.as_tensor(items.labels), seed=0, on_step=on_step)
+    model = train_classifier(values, torch.as_tensor(items.labels), seed=0)
     write_atomically(path, lambda p: torch.save(model.state_dict(), p))
     return model
 
