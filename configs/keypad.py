@@ -17,10 +17,10 @@ def get_config():
     c.backbone.unet.widths = (64, 128)
     c.backbone.unet.blocks = (2, 3)
     c.backbone.unet.attention = (False, True)
-    c.loss.weight.image = 2.0  # the hardest to draw: words and tones are learned in a tenth of the time
+    c.loss.weight.image = 3.0  # the hardest to draw: words and tones are learned in a tenth of the time
     for pattern in c.loss.log_ratio:  # these pictures hold no more than 8 x 8 numbers, so less noise hides their class
-        c.loss.log_ratio[pattern] = (0.3, 1.4)
+        c.loss.log_ratio[pattern] = (0.5, 1.2)
     c.optim.matrix_lr = 6e-3
-    c.train.steps = 4000
+    c.train.steps = 7500
     c.train.ema = 0.999
     return c

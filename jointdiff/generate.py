@@ -114,34 +114,13 @@ def generate(
         f"{num} samples of {', '.join(generated)} from {', '.join(given) or 'nothing'}: {evaluations} network evaluations"
         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
     )
+    steps = how.get("steps") or model.config.sample.steps
     with folder_at_once(outdir) as folder:
         began = time.perf_counter()
-        with tqdm(
-            total=batches * model.config.sample.steps if not how.get("steps") else batches * how["steps"],
-            disable=None,
-            unit="step",
-            leave=False,
-        ) as bar:
+        with tqdm(total=batches * steps, disable=None, unit="step", leave=False) as bar:
             drawn = model.sample(given, num, seed, leave_out, batch=batch, on_step=bar.update, **how)
         seconds = time.perf_counter() - began
-        shown = {n: v for n, v in drawn.items() if n not in leave_out}
-        arrays, texts = {"given": np.array(sorted(given), dtype=str)}, {}
-        for name, channels in shown.items():
-            modality = model.modalities[name]
-            raw = modality.decode(channels)
-            arrays[name], arrays[f"{name}_raw"] = channels.numpy(), np.asarray(raw)
-            if modality.rate:
-                for i, wave in enumerate(raw):
-                    pcm = (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)
-                    wavfile.write(folder / f"{name}_{i:03d}.wav", modality.rate, pcm)
-            elif isinstance(raw, list):
-                texts[name] = raw
-        np.savez_compressed(folder / "samples.npz", **arrays)
-        pictured = {n: model.modalities[n] for n in shown}
-        PIL.Image.fromarray(grid_picture(pictured, {n: v[:32] for n, v in shown.items()}, given)).save(
-            folder / "grid.png"
-        )
-        settings = {k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps", "condition")}
+        texts = write_samples(model, folder, {n: v for n, v in drawn.items() if n not in leave_out}, given)
         summary = {
             "text": texts,
             "given": list(arguments),
@@ -149,7 +128,7 @@ def generate(
             "num": num,
             "seed": seed,
             "seeds": [[seed, i] for i in range(num)],
-            **settings,
+            **{k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps", "condition")},
             "evaluations": evaluations,
             "seconds": round(seconds, 3),
             "device": str(model.device),
@@ -159,3 +138,22 @@ def generate(
         show(f"{name}: {', '.join(words)}")
     show(f"{seconds:.1f} s, written to {outdir}")
     return summary
+
+
+def write_samples(model: Model, folder: pathlib.Path, channels: dict[str, torch.Tensor], given) -> dict[str, list[str]]:
+    """`samples.npz`, `grid.png` (of the first 32) and a WAV file for every sound; returns the decoded texts by name."""
+    arrays, texts = {"given": np.array(sorted(given), dtype=str)}, {}
+    modalities = {n: model.modalities[n] for n in channels}
+    for name, modality in modalities.items():
+        raw = modality.decode(channels[name])
+        arrays[name], arrays[f"{name}_raw"] = channels[name].numpy(), np.asarray(raw)
+        if modality.rate:
+            for i, wave in enumerate(raw):
+                pcm = (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)
+                wavfile.write(folder / f"{name}_{i:03d}.wav", modality.rate, pcm)
+        elif isinstance(raw, list):
+            texts[name] = raw
+    np.savez_compressed(folder / "samples.npz", **arrays)
+    picture = grid_picture(modalities, {n: v[:32] for n, v in channels.items()}, given)
+    PIL.Image.fromarray(picture).save(folder / "grid.png")
+    return texts

@@ -62,14 +62,11 @@ class VP(SDE):
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0):
         self.beta_min, self.beta_max = beta_min, beta_max
 
-    def log_alpha(self, t):
-        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
-
     def alpha(self, t):
-        return self.log_alpha(t).exp()
+        return _vp_log_alpha(t, self.beta_min, self.beta_max).exp()
 
     def sigma(self, t):
-        return (-torch.expm1(2 * self.log_alpha(t))).sqrt()
+        return (-torch.expm1(2 * _vp_log_alpha(t, self.beta_min, self.beta_max))).sqrt()
 
     def time(self, ratio):
         return _vp_time(-0.5 * torch.log1p(ratio**2), self.beta_min, self.beta_max)
@@ -81,14 +78,11 @@ class SubVP(SDE):
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0):
         self.beta_min, self.beta_max = beta_min, beta_max
 
-    def log_alpha(self, t):
-        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
-
     def alpha(self, t):
-        return self.log_alpha(t).exp()
+        return _vp_log_alpha(t, self.beta_min, self.beta_max).exp()
 
     def sigma(self, t):
-        return -torch.expm1(2 * self.log_alpha(t))
+        return -torch.expm1(2 * _vp_log_alpha(t, self.beta_min, self.beta_max))
 
     def time(self, ratio):
         # (1 - a^2) / a = r, so a = (sqrt(r^2 + 4) - r) / 2 and log a = -asinh(r / 2)
@@ -113,6 +107,10 @@ class VE(SDE):
     def time(self, ratio):
         t = (ratio / self.sigma_min).clamp(min=1e-30).log() / math.log(self.sigma_max / self.sigma_min)
         return t.clamp(0, 1)
+
+
+def _vp_log_alpha(t, beta_min, beta_max):
+    return -0.25 * t**2 * (beta_max - beta_min) - 0.5 * t * beta_min
 
 
 def _vp_time(log_alpha, beta_min, beta_max):

@@ -30,6 +30,9 @@ from .streams import stream
 LEVELS = torch.tensor([0.1, 0.3, 1.0, 3.0, 10.0])  # edges of the noise levels that the loss is logged by
 
 
+FREE = ("data.root:", "sample.")  # fields that may change in a run: they are no part of its training
+
+
 class NotFinite(RuntimeError):
     """The loss stopped being a number."""
 
@@ -112,7 +115,7 @@ class Trainer:
         saved = state.load_checkpoint(self.workdir)
         if saved:
             changed = cfg.differences(cfg.from_json(saved["config"]), config)
-            changed = [line for line in changed if not line.startswith("data.root:")]
+            changed = [line for line in changed if not line.startswith(FREE)]
             if changed:
                 raise ValueError(
                     f"{self.workdir} was made with another config; take another --workdir, or undo\n  "

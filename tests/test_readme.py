@@ -67,8 +67,10 @@ def test_the_readmes_python_runs(tmp_path):
 def test_the_readmes_own_modality_trains(tmp_path):
     (tmp_path / "mine.py").write_text(CODE[1])
     run([sys.executable, "-m", "jointdiff.main", "--config=mine.py", "--workdir=run", *SMALL], tmp_path)
-    check = "import numpy as np, mine; c = mine.Curve((16, 16)); r = mine.waves(None, 'test').raw; print(np.abs(c.decode(c.encode(r)) - r).max())"
-    assert float(run([sys.executable, "-c", check], tmp_path)) < 0.05
+    check = """import numpy as np, mine
+curve, raw = mine.Curve((16, 16)), mine.waves(None, 'test').raw
+print(np.abs(curve.decode(curve.encode(raw)) - raw).max())"""
+    assert float(run([sys.executable, "-c", check], tmp_path)) < 0.1
 
 
 def test_every_file_the_readme_names_exists():
@@ -77,10 +79,16 @@ def test_every_file_the_readme_names_exists():
             assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("script", ["any_direction"])
-def test_experiments_run_quickly(script, tmp_path):
-    run([sys.executable, str(ROOT / "experiments" / script / "run.py"), "--quick", "--model=digits", f"--outdir={tmp_path}"],
-        tmp_path) if os.environ.get("JOINTDIFF_DATA") else pytest.skip("needs MNIST and speech under $JOINTDIFF_DATA")  # fmt: skip
+def test_the_experiment_of_all_directions_runs_quickly(tmp_path):
+    config = str(ROOT / "configs" / "keypad.py")
+    run([sys.executable, "-m", "jointdiff.main", f"--config={config}", "--workdir=run", *SMALL], tmp_path)
+    script = str(ROOT / "experiments" / "any_direction" / "run.py")
+    run([sys.executable, script, "--quick", "--model=run", "--name=tiny", "--outdir=out"], tmp_path,
+        JOINTDIFF_DATA=str(tmp_path / "data"))  # fmt: skip
+    result = json.loads((tmp_path / "out" / "tiny.json").read_text())
+    assert len(result["rows"]) == 25 and result["overhead"]["evaluations"] == 35
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "tiny.json", "tiny.md", "tiny_coherence.png", "tiny_directions.png"}  # fmt: skip
 
 
 @pytest.mark.slow
