@@ -2,6 +2,7 @@
 
 python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
+@JOINT@
 """
 
 from jointdiff.config import default, modality
@@ -13,9 +14,8 @@ def get_config():
     c.modality.digit = modality("image", "mnist")
     c.modality.picture = modality("image", "cifar10", {"mode": "RGB"})
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "cifar10"})
-    c.modality.audio = modality("audio", "spoken_digits", {"fold": (2, 2)}, {"variants": 16})
-    c.backbone.unet.widths = (96, 192, 256)
-    c.backbone.unet.blocks = (2, 3, 3)
-    c.backbone.unet.attention = (False, True, True)
-    c.train.steps = 200000
+    c.modality.audio = modality("audio", "spoken_digits", {"fold": (1, 2), "window": 0.032}, {"variants": 16})
+    c.train.steps = 3000
+    c.train.evaluate_every = 1000
+    c.train.ema = 0.999
     return c

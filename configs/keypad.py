@@ -17,6 +17,7 @@ def get_config():
     c.backbone.unet.widths = (64, 128)
     c.backbone.unet.blocks = (2, 3)
     c.backbone.unet.attention = (False, True)
+    c.backbone.unet.dropout = 0.1  # there are only 1497 different pictures
     c.loss.weight.image = 3.0  # the hardest to draw: words and tones are learned in a tenth of the time
     for pattern in c.loss.log_ratio:  # these pictures hold no more than 8 x 8 numbers, so less noise hides their class
         c.loss.log_ratio[pattern] = (0.5, 1.2)

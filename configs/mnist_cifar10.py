@@ -1,7 +1,8 @@
-"""The joint-diffusion paper: CIFAR-10 (3 channels) and MNIST (1), paired by class, one time for all.
+"""The joint-diffusion paper: CIFAR-10 (3 channels) and MNIST (1), paired by class, one time for all, replacement.
 
 python -m jointdiff.main --config=configs/mnist_cifar10.py --workdir=runs/mnist_cifar10
 
+@MC@
 """
 
 from jointdiff.config import default, modality
@@ -12,12 +13,10 @@ def get_config():
     c.data.modalities = ("digit", "picture")
     c.modality.digit = modality("image", "mnist")
     c.modality.picture = modality("image", "cifar10", {"mode": "RGB"})
-    c.backbone.unet.widths = (96, 192, 256)
-    c.backbone.unet.blocks = (2, 3, 3)
-    c.backbone.unet.attention = (False, True, True)
-    c.loss.pattern = {"joint": 1.0, "conditional": 0.0, "independent": 0.0, "absent": 0.0}
-    c.sample.condition = "replace"
-    c.sample.sampler = "predictor_corrector"
-    c.sample.steps = 500
-    c.train.steps = 200000
+    for pattern in c.loss.pattern:
+        c.loss.pattern[pattern] = float(pattern == "joint")
+    c.sample.condition, c.sample.sampler, c.sample.steps = "replace", "predictor_corrector", 500
+    c.train.steps = 3000
+    c.train.evaluate_every = 0  # a sample takes 999 evaluations
+    c.train.ema = 0.999
     return c

@@ -70,7 +70,7 @@ def handwritten(root: pathlib.Path, split: str, variants: int = 1, seed: int = 0
     for _ in range(variants - 1 if split == "train" else 0):
         for_this = np.empty_like(images)
         for i, image in enumerate(images):
-            angle, scale = rng.uniform(-0.16, 0.16), rng.uniform(0.9, 1.1)
+            angle, scale = rng.uniform(-0.2, 0.2), rng.uniform(0.9, 1.1)
             matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
             centre = np.array([3.5, 3.5])
             for_this[i] = affine_transform(
