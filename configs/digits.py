@@ -14,7 +14,8 @@ def get_config():
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "digits"})
     c.modality.audio = modality("audio", "spoken_digits", {"fold": (1, 2), "window": 0.032}, {"variants": 16})
     c.backbone.unet.widths = (48, 96, 192)
-    c.loss.weight.text, c.loss.weight.audio = 0.6, 1.4  # speech is the hardest to draw, words the easiest
+    # speech is the hardest to draw, words the easiest
+    c.loss.weight.image, c.loss.weight.text, c.loss.weight.audio = 1.0, 0.6, 1.4
     c.optim.matrix_lr = 4e-3
     c.train.steps = 12000
     c.train.ema = 0.999

@@ -19,7 +19,7 @@ from .denoiser import Denoiser
 from .layout import Layout
 from .loss import TimePatterns
 from .modalities import MODALITIES
-from .samplers import SAMPLERS
+from .samplers import GRIDS, SAMPLERS
 from .sde import SDES
 
 
@@ -74,6 +74,9 @@ def default() -> ConfigDict:
 
     c.train = ConfigDict()
     c.train.steps = 20000
+    c.train.init = (
+        ""  # weights to start from: a workdir, a safetensors file or the name of shipped ones; new when empty
+    )
     c.train.batch = 64  # rows a step, over all processes and accumulated parts
     c.train.accumulate = 1  # parts that a batch is split into, to save memory
     c.train.precision = "auto"  # auto, fp32, bf16
@@ -85,14 +88,28 @@ def default() -> ConfigDict:
     c.train.evaluate_num = 64
 
     c.sample = ConfigDict()
-    c.sample.condition = "clean"  # clean, replace
+    c.sample.condition = "clean"  # clean, replace, langevin, repaint, guide, pigdm, tweedie, twisted
+    c.sample.guidance = 0.0  # classifier-free guidance: how far beyond the conditional estimate; 0 turns it off
+    c.sample.guidance_between = (0.0, 1.0)  # times at which it acts
     # ancestral steps correct the network's errors on the way: at equal cost far more coherent than the ODE's solvers
-    c.sample.sampler = "ddim"  # heun, ddim, euler_maruyama, predictor_corrector
+    c.sample.sampler = "ddim"  # dpm_solver, heun, stochastic_heun, euler_maruyama, predictor_corrector, adaptive
     c.sample.steps = 36
-    c.sample.heun = ConfigDict()
+    c.sample.grid = ""  # of times: karras, log_snr, uniform; the sampler's own when empty
     c.sample.ddim = ConfigDict({"eta": 1.0})  # 0: deterministic, 1: ancestral
+    c.sample.dpm_solver = ConfigDict()
+    c.sample.heun = ConfigDict()
+    c.sample.stochastic_heun = ConfigDict({"churn": 0.4, "between": (0.05, 50.0), "excess": 1.0})
     c.sample.euler_maruyama = ConfigDict()
     c.sample.predictor_corrector = ConfigDict({"snr": 0.16, "corrections": 1})
+    c.sample.adaptive = ConfigDict({"rtol": 1e-3, "atol": 1e-3})
+    c.sample.clean = ConfigDict()
+    c.sample.replace = ConfigDict()
+    c.sample.langevin = ConfigDict({"snr": 0.5, "corrections": 1})
+    c.sample.repaint = ConfigDict({"jump": 1, "times": 10})
+    c.sample.guide = ConfigDict({"weight": 2.0})
+    c.sample.pigdm = ConfigDict()
+    c.sample.tweedie = ConfigDict({"iterations": 8, "tolerance": 1e-4})
+    c.sample.twisted = ConfigDict({"particles": 16, "resample_below": 0.5})
     return c
 
 
@@ -159,8 +176,19 @@ def build_sampler(config, sde, name: str | None = None):
     return cls(sde, **plain(config.sample[name]))
 
 
-def build_condition(config, sde, y, mask, name: str | None = None):
-    return lookup(CONDITIONS, name or config.sample.condition, "condition")(sde, y, mask)
+def build_grid(config, sampler, steps: int, name: str | None = None) -> torch.Tensor:
+    """The times of `steps` steps."""
+    name = name or config.sample.grid
+    grid = lookup(GRIDS, name, "grid of times") if name else sampler.grid
+    return grid(sampler.sde, steps)
+
+
+def build_condition(config, denoiser: Denoiser, y, mask, name: str | None = None, **more):
+    name = name or config.sample.condition
+    cls = lookup(CONDITIONS, name, "condition")
+    if name in ("pigdm", "twisted"):
+        more["data_std"] = denoiser.moments()[1]
+    return cls(denoiser.sde, y, mask, **plain(config.sample[name]), **more)
 
 
 def build_weights(config) -> torch.Tensor:
@@ -223,6 +251,14 @@ def to_json(config) -> str:
 def from_json(text: str) -> ConfigDict:
     """The config that `to_json` wrote; lists become tuples."""
     return ConfigDict(_tuples(json.loads(text)))
+
+
+def complete(config) -> ConfigDict:
+    """A saved config with today's defaults for the fields of sampling that it lacks."""
+    sampling = default().sample
+    sampling.update(config.get("sample", {}))
+    config.sample = sampling
+    return config
 
 
 def _tuples(value):

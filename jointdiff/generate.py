@@ -1,22 +1,14 @@
 """Sampling from the command line's words to a folder of results."""
 
-import contextlib
-import json
-import os
 import pathlib
-import shutil
-import tempfile
-import time
 
-import numpy as np
-import PIL.Image
 import torch
-from scipy.io import wavfile
 from tqdm import tqdm
 
 from . import config as cfg
+from .files import folder_at_once
 from .model import Model
-from .report import grid_picture
+from .results import Samples
 from .streams import stream
 
 
@@ -36,8 +28,7 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
         if name in out:
             raise ValueError(f"--given={name} stands twice")
         if equals and not value.startswith("class:"):
-            modality = model.modalities[name]
-            out[name] = modality.encode(modality.read(value))
+            out[name] = model.encode(name, value)
             continue
         if pairs is None:
             pairs = cfg.build_pairs(model.config, model.modalities, "test")
@@ -55,38 +46,16 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
     return out
 
 
-def new_folder(parent: pathlib.Path) -> pathlib.Path:
-    """The first of parent/000, parent/001 ... that does not exist."""
-    return next(p for p in (parent / f"{i:03d}" for i in range(10**6)) if not p.exists())
-
-
-@contextlib.contextmanager
-def folder_at_once(path: pathlib.Path):
-    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."""
-    path = pathlib.Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path} exists already and is not an empty folder; choose another --outdir")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-@torch.no_grad()
-def seconds_per_evaluation(model: Model, batch: int) -> float:
-    """The time of one network evaluation of a batch, measured."""
-    x, t = torch.zeros(batch, *model.layout.shape, device=model.device), torch.tensor(0.5, device=model.device)
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        model.denoiser(x, t).cpu()
-        times.append(time.perf_counter() - began)
-    return min(times)
+def read_noise(arguments: list[str]) -> dict[str, float | str]:
+    """`{name: standard deviation or "auto"}` from arguments of the form NAME=NUMBER or NAME=auto."""
+    out = {}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        try:
+            out[name] = value if value == "auto" else float(value)
+        except ValueError:
+            raise ValueError(f"--given_noise={argument}: expected NAME=NUMBER or NAME=auto") from None
+    return out
 
 
 def generate(
@@ -96,64 +65,43 @@ def generate(
     num: int,
     seed: int,
     leave_out=(),
+    noise: list[str] | None = None,
     batch: int = 64,
     show=print,
     **how,
-) -> dict:
-    """Sample and write `samples.npz`, `grid.png`, `samples.json` and sounds to a new folder; returns the JSON's content."""
+) -> Samples:
+    """Sample and write `samples.npz`, `grid.png`, `samples.json` and sounds to a new folder."""
     if num < 1:
         raise ValueError(f"--num={num}; expected at least 1")
     given = read_given(model, arguments, num, seed)
-    if len(given) + len(model.layout.check(leave_out)) == len(model.layout.names):
+    if len(given) + len(model.layout.check(leave_out)) == len(model.layout.names) and not how.get("denoise_given"):
         raise ValueError("everything is given or left out: nothing is left to generate")
+    levels = read_noise(noise or [])
+    plan = {k: v for k, v in how.items() if k != "denoise_given"}
+    evaluations = model.cost(**plan, given=bool(given))
+    common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, **how)
+    # two steps of one batch, the second time round, say what an evaluation costs under this condition
+    trial = {n: v[: min(num, batch)] for n, v in given.items()}
+    for _ in range(2):
+        tried = model.sample(trial, min(num, batch), **{**common, "steps": 2})
     batches = -(-num // batch)
-    evaluations = model.cost(how.get("sampler"), how.get("steps"))
-    expected = seconds_per_evaluation(model, min(num, batch)) * evaluations * batches
+    expected = tried.info["seconds"] / tried.info["evaluations"] * evaluations * batches
     generated = [n for n in model.layout.names if n not in given and n not in leave_out]
+    least = "at least " if (how.get("sampler") or model.config.sample.sampler) == "adaptive" else ""
     show(
-        f"{num} samples of {', '.join(generated)} from {', '.join(given) or 'nothing'}: {evaluations} network evaluations"
+        f"{num} samples of {', '.join(generated) or 'what is given'} from {', '.join(given) or 'nothing'}: "
+        f"{least}{evaluations} network evaluations"
         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
     )
     steps = how.get("steps") or model.config.sample.steps
     with folder_at_once(outdir) as folder:
-        began = time.perf_counter()
         with tqdm(total=batches * steps, disable=None, unit="step", leave=False) as bar:
-            drawn = model.sample(given, num, seed, leave_out, batch=batch, on_step=bar.update, **how)
-        seconds = time.perf_counter() - began
-        texts = write_samples(model, folder, {n: v for n, v in drawn.items() if n not in leave_out}, given)
-        summary = {
-            "text": texts,
-            "given": list(arguments),
-            "leave_out": list(leave_out),
-            "num": num,
-            "seed": seed,
-            "seeds": [[seed, i] for i in range(num)],
-            **{k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps", "condition")},
-            "evaluations": evaluations,
-            "seconds": round(seconds, 3),
-            "device": str(model.device),
-        }
-        (folder / "samples.json").write_text(json.dumps(summary, indent=1))
-    for name, words in texts.items():
-        show(f"{name}: {', '.join(words)}")
-    show(f"{seconds:.1f} s, written to {outdir}")
-    return summary
-
-
-def write_samples(model: Model, folder: pathlib.Path, channels: dict[str, torch.Tensor], given) -> dict[str, list[str]]:
-    """`samples.npz`, `grid.png` (of the first 32) and a WAV file for every sound; returns the decoded texts by name."""
-    arrays, texts = {"given": np.array(sorted(given), dtype=str)}, {}
-    modalities = {n: model.modalities[n] for n in channels}
-    for name, modality in modalities.items():
-        raw = modality.decode(channels[name])
-        arrays[name], arrays[f"{name}_raw"] = channels[name].numpy(), np.asarray(raw)
-        if modality.rate:
-            for i, wave in enumerate(raw):
-                pcm = (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)
-                wavfile.write(folder / f"{name}_{i:03d}.wav", modality.rate, pcm)
-        elif isinstance(raw, list):
-            texts[name] = raw
-    np.savez_compressed(folder / "samples.npz", **arrays)
-    picture = grid_picture(modalities, {n: v[:32] for n, v in channels.items()}, given)
-    PIL.Image.fromarray(picture).save(folder / "grid.png")
-    return texts
+            drawn = model.sample(given, num, on_step=bar.update, **common)
+        drawn.write(folder, given=list(arguments))
+    for name in drawn:
+        if drawn.kind(name) == "text":
+            show(f"{name}: {', '.join(drawn.texts(name))}")
+    for name, level in drawn.info["noise"].items():
+        show(f"noise of {name}: {', '.join(f'{v:.2f}' for v in level)}")
+    show(f"{drawn.info['seconds']:.1f} s, written to {outdir}")
+    return drawn

@@ -24,12 +24,20 @@ flags.DEFINE_multi_string(
     "given", [], "Condition: NAME=VALUE (a text, or a file), NAME (test examples) or NAME=class:K. Repeatable."
 )
 flags.DEFINE_multi_string("leave_out", [], "Modality that is neither given nor generated. Repeatable.")
+flags.DEFINE_multi_string(
+    "given_noise",
+    [],
+    "NAME=NUMBER: standard deviation of the noise in what is given, in channels' units; or NAME=auto.",
+)
+flags.DEFINE_bool("denoise_given", False, "What is given with noise comes back without it.")
 flags.DEFINE_integer("num", None, "Samples (8), or test rows a direction and seed (256).")
 flags.DEFINE_integer("seed", 0, "Sample i depends on this seed and i alone.", lower_bound=0)
 flags.DEFINE_integer("seeds", 3, "Evaluation: number of seeds.", lower_bound=1)
 flags.DEFINE_integer("batch", 64, "Samples computed at once.", lower_bound=1)
 flags.DEFINE_string("sampler", None, "Sampler; the config's when not named.")
 flags.DEFINE_integer("steps", None, "Sampler steps.", lower_bound=1)
+flags.DEFINE_string("grid", None, "Grid of times: karras, log_snr, uniform; the sampler's own when not named.")
+flags.DEFINE_float("guidance", None, "Classifier-free guidance; 0 is none.")
 flags.DEFINE_string("condition", None, "How conditions enter; evaluation compares clean and replace when not named.")
 
 
@@ -70,7 +78,8 @@ def load():
 
 
 def sample() -> None:
-    from .generate import generate, new_folder
+    from .files import new_folder
+    from .generate import generate
 
     model, home = load()
     parent = home if FLAGS.model else home / "samples"
@@ -81,17 +90,21 @@ def sample() -> None:
         8 if FLAGS.num is None else FLAGS.num,
         FLAGS.seed,
         FLAGS.leave_out,
+        FLAGS.given_noise,
         FLAGS.batch,
+        denoise_given=FLAGS.denoise_given,
         sampler=FLAGS.sampler,
         steps=FLAGS.steps,
+        grid=FLAGS.grid,
         condition=FLAGS.condition,
+        guidance=FLAGS.guidance,
     )
 
 
 def evaluate() -> None:
     from .evaluate.table import evaluate as run
     from .evaluate.table import markdown, write
-    from .generate import folder_at_once, new_folder
+    from .files import folder_at_once, new_folder
 
     if FLAGS.given or FLAGS.leave_out:
         raise ValueError("evaluation covers every direction; --given and --leave_out are for --mode=sample")
@@ -116,11 +129,9 @@ def main(argv) -> None:
         sys.exit(f"jointdiff: unexpected argument {argv[1]!r}; flags are written --name=value")
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
-    from .train import NotFinite
-
     try:
         {"train": train, "sample": sample, "evaluate": evaluate}[FLAGS.mode]()
-    except (ValueError, OSError, NotFinite) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"jointdiff: {error}")
 
 

@@ -1,14 +1,20 @@
-"""A trained model: denoiser, modalities and config together, and sampling in any direction by name."""
+"""A trained model: denoiser, modalities and config together; sampling, densities and classes by name."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 
 from . import config as cfg
-from .condition import leave_out
+from .condition import CONDITIONS, free_guidance, leave_out
 from .denoiser import Denoiser
-from .samplers import sample
+from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
+from .results import Samples
+from .samplers import Counted, sample
 from .streams import SampleNoise
+
+LEVELS = (0.02, 5.0, 28)  # lowest, highest and number of the noise levels that `noise_level` compares
 
 
 class Model:
@@ -19,61 +25,278 @@ class Model:
         self.layout = denoiser.layout
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return self.denoiser.data_std.device
+
+    def encode(self, name: str, value: Any) -> torch.Tensor:
+        """A value of the modality as channels, `(N, C_m, H, W)`.
+
+        A tensor is taken as channels; anything else is read as the modality reads it: a text, the path of a file, a PIL
+        picture, a numpy array, a waveform with its rate `(wave, rate)`, or a list of these.
+        """
+        self.layout.check([name])
+        shape = (self.layout.channels[name], *self.layout.grid)
+        if isinstance(value, list) and value and all(isinstance(v, torch.Tensor) for v in value):
+            value = torch.cat([v[None] if v.ndim == 3 else v for v in value])
+        if isinstance(value, torch.Tensor):
+            channels = value[None] if value.ndim == 3 else value
+            if tuple(channels.shape[1:]) != shape or not channels.is_floating_point():
+                raise ValueError(
+                    f"a tensor given as {name!r} is float channels (N, {', '.join(map(str, shape))}), "
+                    f"got {value.dtype} {tuple(value.shape)}"
+                )
+            channels = channels.float().cpu()
+        else:
+            modality = self.modalities[name]
+            values = value if isinstance(value, list) else [value]
+            if not values:
+                raise ValueError(f"the list given as {name!r} is empty")
+            channels = torch.cat([modality.encode(modality.read(v)) for v in values])
+        if not channels.isfinite().all():
+            raise ValueError(f"what was given as {name!r} holds values that are not finite")
+        return channels
 
     def sample(
         self,
-        given: Mapping[str, torch.Tensor] | None = None,
-        num: int = 1,
+        given: Mapping[str, Any] | None = None,
+        num: int | None = None,
         seed: int = 0,
-        leave_out_names: Iterable[str] = (),
+        leave_out: Iterable[str] = (),
+        *,
+        noise: Mapping[str, Any] | None = None,
+        denoise_given: bool = False,
         sampler: str | None = None,
         steps: int | None = None,
+        grid: str | None = None,
         condition: str | None = None,
+        guidance: float | None = None,
         batch: int = 64,
         on_step: Callable | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Channels of all modalities, `{name: (num, C_m, H, W)}` on the CPU.
+    ) -> Samples:
+        """Draw what is not given, from what is.
 
         Args:
-            given: encoded values, `(num, C_m, H, W)` or `(1, ...)` for all; they come back unchanged.
+            given: values by name, as `encode` takes them: one for all samples, or one a sample.
+            num: samples; as many as values are given, or 1, when None.
             seed: sample i depends on (seed, i) alone, not on `num` or `batch`.
-            leave_out_names: modalities that are neither given nor generated; what comes back for them is noise.
-            sampler, steps, condition: the config's when None.
+            leave_out: modalities that are neither given nor generated.
+            noise: standard deviation of the noise in what is given, by name, in units of the channels; "auto" estimates it.
+            denoise_given: what is given with noise comes back without it.
+            sampler, steps, grid, condition, guidance: the config's when None.
         """
-        given = dict(given or {})
-        left_out = self.layout.check(leave_out_names)
+        began = time.perf_counter()
+        given = {name: self.encode(name, value) for name, value in (given or {}).items()}
+        left_out = self.layout.check(leave_out)
         overlap = [n for n in left_out if n in given]
         if overlap:
             raise ValueError(f"{', '.join(overlap)} is both given and left out")
-        if len(given) + len(left_out) == len(self.layout.names):
-            raise ValueError("nothing is left to generate")
-        method = cfg.build_sampler(self.config, self.denoiser.sde, sampler)
-        times = method.times(steps or self.config.sample.steps)
+        if len(given) + len(left_out) == len(self.layout.names) and not denoise_given:
+            raise ValueError("everything is given or left out: nothing is left to generate")
+        num = max([len(v) for v in given.values()], default=1) if num is None else num
+        if num < 1:
+            raise ValueError(f"num = {num}; expected at least 1")
+        for name, value in given.items():
+            if len(value) not in (1, num):
+                raise ValueError(f"{len(value)} values of {name!r} are given for {num} samples; expected 1 or {num}")
+        run = self.plan(sampler, steps, grid, condition, guidance, bool(given), left_out)
         y, mask = self.layout.observe(given, num)
-        out = []
+        level = self.observed_noise(given, noise or {}, num, seed)
+        if run.condition != "clean" and (denoise_given or level.any()):
+            raise ValueError("known noise in what is given needs the condition 'clean'")
+        out, log_evidence, counted = [], [], Counted(self.denoiser)
         was_training = self.denoiser.training
         self.denoiser.eval()
         try:
             for first in range(0, num, batch):
                 rows = slice(first, min(first + batch, num))
-                noise = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
-                denoise = self.denoiser
-                if left_out:
-                    hidden = self.layout.mask(left_out).to(self.device)
-                    denoise = leave_out(denoise, denoise.sde, hidden, noise())
-                how = None
-                if given:
-                    how = cfg.build_condition(
-                        self.config, self.denoiser.sde, y[rows].to(self.device), mask.to(self.device), condition
-                    )
-                out.append(sample(denoise, method, times, noise, how, on_step).cpu())
+                draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
+                extra = {"level": level[rows], "denoise_given": denoise_given} if run.condition == "clean" else {}
+                x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, extra)
+                out.append(x.cpu())
+                if how is not None and hasattr(how, "log_evidence"):
+                    log_evidence.append(how.log_evidence.cpu())
         finally:
             self.denoiser.train(was_training)
-        return self.layout.unpack(torch.cat(out))
+        channels = {n: v for n, v in self.layout.unpack(torch.cat(out)).items() if n not in left_out}
+        info = {
+            "num": num,
+            "seed": seed,
+            "seeds": [[seed, i] for i in range(num)],
+            "leave_out": list(left_out),
+            **run.settings,
+            "noise": {n: level[:, self.layout.slices[n].start, 0, 0].tolist() for n in (noise or {})},
+            "evaluations": round(counted.rows / num),
+            "seconds": time.perf_counter() - began,
+            "device": str(self.device),
+        }
+        if log_evidence:
+            info["log_evidence"] = torch.cat(log_evidence).tolist()
+        return Samples(channels, tuple(given), {n: self.modalities[n] for n in channels}, info)
 
-    def cost(self, sampler: str | None = None, steps: int | None = None) -> int:
-        """Network evaluations of one batch."""
-        method = cfg.build_sampler(self.config, self.denoiser.sde, sampler)
-        return method.cost(steps or self.config.sample.steps)
+    def plan(
+        self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True, left_out=()
+    ) -> "Plan":
+        """How to sample: the arguments, with the config's where they are None, checked."""
+        return Plan(self, sampler, steps, grid, condition, guidance, given, left_out)
+
+    def cost(self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True) -> int:
+        """Network evaluations of one sample; of an adaptive sampler the least possible."""
+        run = self.plan(sampler, steps, grid, condition, guidance, given)
+        counted = Counted(lambda x, t: 0.5 * x)
+        y = torch.zeros(1, self.layout.shape[0], 1, 1, device=self.device)
+        mask = self.layout.mask(self.layout.names[:1]).to(self.device)
+        run(counted, y, mask, lambda: torch.zeros_like(y))
+        return counted.rows
+
+    def observed_noise(self, given: Mapping[str, torch.Tensor], noise: Mapping[str, Any], num: int, seed: int):
+        """The noise of what is given as one level a sample and channel, `(num, C, 1, 1)`."""
+        out = torch.zeros(num, self.layout.shape[0], 1, 1)
+        for name, value in noise.items():
+            self.layout.check([name])
+            if name not in given:
+                raise ValueError(f"noise is named for {name!r}, which is not given")
+            if isinstance(value, str):
+                if value != "auto":
+                    raise ValueError(f"noise of {name!r} is {value!r}; expected a number from 0 on, or 'auto'")
+                value = self.noise_level(name, given[name], seed)
+            value = torch.as_tensor(value, dtype=torch.float32).reshape(-1)
+            if not value.isfinite().all() or (value < 0).any() or len(value) not in (1, num):
+                raise ValueError(f"noise of {name!r} must be a finite number from 0 on, or one a sample")
+            out[:, self.layout.slices[name]] = (
+                value.expand(num).view(-1, 1, 1, 1) if len(value) == 1 else (value.view(-1, 1, 1, 1))
+            )
+        return out
+
+    def noise_level(self, name: str, value: Any, seed: int = 0) -> torch.Tensor:
+        """The standard deviation of the noise in each value of one modality, `(N,)`, by maximum likelihood.
+
+        The likelihood is the network's own, with all else absent; see `likelihood.noise_log_likelihood`. Between 0.02,
+        which stands for none, and 5.
+        """
+        channels = self.encode(name, value)
+        y, mask = (v.to(self.device) for v in self.layout.observe({name: channels}, len(channels)))
+        low, high, count = LEVELS
+        ratios, out = levels(self.denoiser.sde, count, low, high), []
+        for first in range(0, len(y), 64):
+            draw = SampleNoise(seed, len(y[first : first + 64]), self.layout.shape, first, self.device)
+            alone = leave_out(self.denoiser, self.denoiser.sde, ~mask, draw())
+            log = noise_log_likelihood(alone, self.denoiser.sde, y[first : first + 64], mask, ratios, draw)
+            best = log.argmax(1)
+            out.append(torch.where(best > 0, ratios.to(log)[best], 0.0).cpu())
+        return torch.cat(out).float()
+
+    def conditioned(self, given: Mapping[str, torch.Tensor], target: Iterable[str], num: int, draw: Callable):
+        """The denoiser of the target's channels with clean `given` and all else absent, for densities; and their mask."""
+        y, mask = (v.to(self.device) for v in self.layout.observe(given, num))
+        wanted = self.layout.mask(target).to(self.device)
+        sde = self.denoiser.sde
+        denoise = leave_out(self.denoiser, sde, ~(wanted | mask), draw())
+        held = lambda x, t: denoise(torch.where(mask, y, x), torch.where(mask, 0.0, t))
+        return (held if given else denoise), wanted
+
+    def log_prob(
+        self,
+        values: Mapping[str, Any],
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        *,
+        probes: int = 1,
+        dequantized: bool = False,
+        rtol: float = 1e-4,
+        atol: float = 1e-4,
+    ) -> torch.Tensor:
+        """log p(values | given) in nats, `(N,)`, with all other modalities absent.
+
+        All modalities as `values` give the joint's density, some the marginal's. By the probability-flow ODE to a
+        tolerance, its divergence by Hutchinson's estimate; see `likelihood.log_prob`, and `likelihood.bits` for bits.
+
+        Args:
+            values, given: as `encode` takes them; as many of each, or one for all.
+            dequantized: add uniform noise as wide as an 8-bit bin first.
+        """
+        values, given, num = self._pair(values, given)
+        x, _ = self.layout.observe(values, num)
+        draw = SampleNoise(seed, num, self.layout.shape, 0, self.device)
+        denoise, wanted = self.conditioned(given, values, num, draw)
+        x = dequantize(x.to(self.device), draw) if dequantized else x.to(self.device)
+        return log_prob(denoise, self.denoiser.sde, x, wanted, draw, probes, rtol, atol).cpu()
+
+    def classify(
+        self,
+        given: Mapping[str, Any],
+        candidates: Mapping[str, list],
+        method: str = "likelihood",
+        num: int = 16,
+        seed: int = 0,
+    ) -> torch.Tensor:
+        """p(candidate | given) of equally frequent candidates, `(N, candidates)`.
+
+        Args:
+            given: one modality or several, N values each.
+            candidates: `{name: list of values}`, of one modality.
+            method: "likelihood" compares p(given | candidate) under `num` denoising errors with the same noise for all
+                candidates; "sampling" draws the modality `num` times and counts the nearest candidate.
+        """
+        (name, values), *more = candidates.items()
+        if more or name in given:
+            raise ValueError("candidates are of one modality that is not given")
+        options = self.encode(name, list(values))
+        given, _, count = self._pair(given, None)
+        if method == "sampling":
+            rows = {n: v.repeat_interleave(num, 0) for n, v in given.items()}
+            others = [n for n in self.layout.names if n not in (name, *given)]
+            drawn = self.sample(rows, count * num, seed, others)[name]
+            nearest = torch.cdist(drawn.flatten(1), options.flatten(1)).argmin(1).view(count, num)
+            return torch.nn.functional.one_hot(nearest, len(options)).float().mean(1)
+        if method != "likelihood":
+            raise ValueError(f"unknown method {method!r}; there are likelihood, sampling")
+        x = self.layout.observe(given, count)[0].to(self.device)
+        logs = []
+        for option in options:
+            draw = SampleNoise(seed, count, self.layout.shape, 0, self.device)
+            denoise, wanted = self.conditioned({name: option}, given, count, draw)
+            logs.append(relative_log_prob(denoise, self.denoiser.sde, x, wanted, draw, num))
+        return torch.stack(logs, 1).softmax(1).cpu()
+
+    def _pair(self, values, given):
+        """Both encoded, and the number of rows."""
+        values = {n: self.encode(n, v) for n, v in values.items()}
+        given = {n: self.encode(n, v) for n, v in (given or {}).items()}
+        overlap = sorted(set(values) & set(given))
+        if overlap or not values:
+            raise ValueError(f"{', '.join(overlap)} stands on both sides" if overlap else "no values were named")
+        count = max(len(v) for v in (*values.values(), *given.values()))
+        expand = lambda v: v.expand(count, -1, -1, -1)
+        return {n: expand(v) for n, v in values.items()}, {n: expand(v) for n, v in given.items()}, count
+
+
+class Plan:
+    """A checked choice of sampler, grid of times, condition and guidance; calling it runs one batch."""
+
+    def __init__(self, model: Model, sampler, steps, grid, condition, guidance, given, left_out):
+        c, self.model, self.left_out = model.config.sample, model, left_out
+        self.condition = (condition or c.condition) if given else None
+        if condition:
+            cfg.lookup(CONDITIONS, condition, "condition")
+        self.guidance = float(c.guidance if guidance is None else guidance) if given else 0.0
+        self.method = cfg.build_sampler(model.config, model.denoiser.sde, sampler)
+        steps = c.steps if steps is None else steps
+        self.times = cfg.build_grid(model.config, self.method, steps, grid)
+        self.settings = {
+            "sampler": sampler or c.sampler,
+            "steps": steps,
+            "condition": self.condition,
+            "guidance": self.guidance,
+        }
+
+    def __call__(self, denoise, y, mask, draw, on_step=None, extra=None):
+        """Samples `(B, C, H, W)` and the condition that made them."""
+        model, sde = self.model, self.model.denoiser.sde
+        if self.left_out:
+            denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device), draw())
+        if self.guidance:
+            denoise = free_guidance(denoise, sde, mask, draw(), self.guidance, model.config.sample.guidance_between)
+        how = None
+        if self.condition:
+            how = cfg.build_condition(model.config, model.denoiser, y, mask, self.condition, **(extra or {}))
+        return sample(denoise, self.method, self.times, draw, how, on_step), how

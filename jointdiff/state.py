@@ -11,22 +11,10 @@ import re
 import torch
 
 from . import config as cfg
+from .files import write_atomically
 from .model import Model
 
 VERSION = 1
-
-
-def write_atomically(path: pathlib.Path, write) -> None:
-    """`write(temporary path)`, then move it to `path` in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
@@ -87,7 +75,7 @@ def load_run(workdir: pathlib.Path, device=None, precision: str = "auto") -> Mod
     if values is None:
         folder = pathlib.Path(workdir) / "checkpoints"
         raise ValueError(f"no checkpoint in {folder}; train with --workdir={workdir} first")
-    config = cfg.from_json(values["config"])
+    config = cfg.complete(cfg.from_json(values["config"]))
     return model_from(config, values["data_mean"], values["data_std"], values["ema"], device, precision)
 
 
@@ -111,7 +99,7 @@ def load_weights(path: pathlib.Path, device=None, precision: str = "auto") -> Mo
     if not pathlib.Path(path).is_file():
         raise ValueError(f"no weights at {path}")
     with safe_open(path, framework="pt") as file:
-        config = cfg.from_json(file.metadata()["config"])
+        config = cfg.complete(cfg.from_json(file.metadata()["config"]))
         names = list(file.keys())
         tensors = {n: file.get_tensor(n) for n in names}
     weights = {n.removeprefix("network."): t.float() for n, t in tensors.items() if n.startswith("network.")}

@@ -22,6 +22,7 @@ from . import config as cfg
 from . import state
 from .evaluate.coherence import coherence, directions
 from .evaluate.judge import build_judges
+from .files import write_atomically
 from .loss import Times, denoising_loss
 from .model import Model
 from .report import grid_picture
@@ -125,7 +126,11 @@ class Trainer:
         self.layout = cfg.build_layout(config, self.modalities)
         self.log("reading data")
         self.pairs = cfg.build_pairs(config, self.modalities, "train")
-        mean, std = (saved["data_mean"], saved["data_std"]) if saved else moments(self.pairs)
+        first = state.load(c.init, "cpu").denoiser if c.init and not saved else None
+        if saved:
+            mean, std = saved["data_mean"], saved["data_std"]
+        else:
+            mean, std = (first.data_mean, first.data_std) if first else moments(self.pairs)
         dtype = cfg.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = cfg.build_denoiser(config, self.layout, mean, std, dtype).to(self.device)
@@ -133,6 +138,8 @@ class Trainer:
         if self.world > 1:
             self.objective = DistributedDataParallel(self.objective)
         network = self.denoiser.network
+        if first:
+            self.start_from(network, first.network)
         self.optimizers = optimizers(network, config.optim)
         self.average = Average(network, c.ema)
         self.patterns = cfg.build_patterns(config)
@@ -147,6 +154,18 @@ class Trainer:
             self.log(f"going on from step {self.step}")
         count = sum(p.numel() for p in network.parameters())
         self.log(f"{count / 1e6:.2f} M parameters, {self.precision} on {self.device.type}, {self.world} process(es)")
+
+    def start_from(self, network: nn.Module, other: nn.Module) -> None:
+        """Take over the weights of a network of the same shape."""
+        mine, theirs = ({n: tuple(v.shape) for n, v in m.state_dict().items()} for m in (network, other))
+        if mine != theirs:
+            odd = next(n for n in (*mine, *theirs) if mine.get(n) != theirs.get(n))
+            raise ValueError(
+                f"config.train.init = {self.config.train.init!r} has another network: {odd} is {theirs.get(odd)} there and "
+                f"{mine.get(odd)} here"
+            )
+        network.load_state_dict(other.state_dict())
+        self.log(f"starting from the weights of {self.config.train.init}")
 
     def log(self, text: str) -> None:
         if self.rank == 0:
@@ -240,7 +259,7 @@ class Trainer:
             from torch.utils.tensorboard import SummaryWriter
 
             self.workdir.mkdir(parents=True, exist_ok=True)
-            state.write_atomically(self.workdir / "config.json", lambda p: p.write_text(cfg.to_json(self.config)))
+            write_atomically(self.workdir / "config.json", lambda p: p.write_text(cfg.to_json(self.config)))
             writer = SummaryWriter(self.workdir / "tensorboard", purge_step=self.step or None)
             if c.evaluate_every and self.step < c.steps:
                 self.log("preparing the judges of coherence")

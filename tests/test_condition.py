@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from jointdiff.analytic import Mixture, gaussian, gaussian_kl
-from jointdiff.condition import CONDITIONS, leave_out
+from jointdiff.condition import CONDITIONS, free_guidance, leave_out
+from jointdiff.condition.tweedie import solve
 from jointdiff.samplers import SAMPLERS, sample
 from jointdiff.sde import SDES, VP
+from jointdiff.streams import SampleNoise
 
 COV = torch.tensor([[1.0, 0.7, 0.4], [0.7, 1.0, 0.5], [0.4, 0.5, 1.0]], dtype=torch.float64)
 JOINT = gaussian(torch.tensor([0.3, -0.2, 0.1]), COV)
@@ -25,14 +27,14 @@ class Noise:
         return torch.randn(self.shape, generator=self.generator, dtype=torch.float64)
 
 
-def draw(joint, y, observed, condition, sampler="heun", steps=30, count=20000, sde=VP()):
+def draw(joint, y, observed, condition, sampler="heun", steps=30, count=20000, sde=VP(), options=None, **more):
     n = len(y)
     mask = torch.zeros(1, n, 1, 1, dtype=torch.bool)
     mask[:, list(observed)] = True
     y = y.view(1, n, 1, 1).expand(count, n, 1, 1)
-    method = SAMPLERS[sampler](sde)
-    how = CONDITIONS[condition](sde, y, mask)
-    x = sample(joint.denoiser(sde), method, method.times(steps), Noise(count, n), how)
+    method = SAMPLERS[sampler](sde, **(options or {}))
+    how = CONDITIONS[condition](sde, y, mask, **more)
+    x = sample(joint.denoiser(sde), method, method.grid(sde, steps), Noise(count, n), how)
     assert torch.equal(x[mask.expand_as(x)], y[mask.expand_as(x)])  # bit for bit
     return x.flatten(1)
 
@@ -54,7 +56,15 @@ def test_clean_is_exact_for_every_subset(observed):
 @pytest.mark.parametrize("sde", SDES)
 @pytest.mark.parametrize(
     "sampler,steps,bound",
-    [("heun", 30, 0.003), ("ddim", 300, 0.003), ("euler_maruyama", 500, 0.01), ("predictor_corrector", 500, 0.03)],
+    [
+        ("heun", 30, 0.003),
+        ("stochastic_heun", 60, 0.005),
+        ("dpm_solver", 50, 0.003),
+        ("adaptive", 3, 0.003),
+        ("ddim", 300, 0.003),
+        ("euler_maruyama", 500, 0.01),
+        ("predictor_corrector", 500, 0.03),
+    ],
 )
 def test_clean_is_exact_with_every_sampler(sampler, steps, bound, sde):
     x = draw(JOINT, Y, (0,), "clean", sampler, steps, sde=SDES[sde]())
@@ -89,7 +99,7 @@ def test_replacement_has_its_known_bias(rho, biased):
     mask = torch.tensor([True, False]).view(1, 2, 1, 1)
     full = torch.cat([y, torch.zeros_like(y)], 1)[:, :, None, None]
     method = SAMPLERS["euler_maruyama"](sde)
-    times = method.times(400)
+    times = method.grid(sde, 400)
     x = sample(joint.denoiser(sde), method, times, Noise(count, 2), CONDITIONS["replace"](sde, full, mask)).flatten(1)
     slope = float((x[:, 0] * x[:, 1]).mean() / (x[:, 0] ** 2).mean())
     var = float((x[:, 1] - slope * x[:, 0]).var())
@@ -117,10 +127,176 @@ def test_left_out_channels_are_as_if_they_did_not_exist():
     x = sample(
         denoise,
         method,
-        method.times(30),
+        method.grid(sde, 30),
         noise,
         CONDITIONS["clean"](sde, Y.view(1, 3, 1, 1).expand(count, 3, 1, 1), mask),
     )
     pair = gaussian(JOINT.means[0][:2], COV[:2, :2]).conditional(torch.tensor([True, False]), Y[:1])
     x = x[:, 1].flatten()
     assert gaussian_kl(pair.means[0], pair.covariances[0], x.mean()[None], x.var()[None, None]) < 0.003
+
+
+ANCESTRAL = {"eta": 1.0}
+PAIR = lambda rho: gaussian(torch.zeros(2), torch.tensor([[1.0, rho], [rho, 1.0]], dtype=torch.float64))
+ONE = torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("observed", SUBSETS, ids=str)
+def test_tweedie_is_exact_for_every_subset_of_a_gaussian(observed):
+    assert kl(draw(JOINT, Y, observed, "tweedie"), observed) < 0.003
+
+
+@pytest.mark.parametrize("observed", SUBSETS, ids=str)
+def test_corrected_replacement_is_nearly_exact_for_every_subset(observed):
+    x = draw(JOINT, Y, observed, "langevin", "ddim", 300, 5000, options=ANCESTRAL)
+    assert kl(x, observed) < 0.03
+    x = draw(JOINT, Y, observed, "repaint", "ddim", 60, 5000, options=ANCESTRAL, jump=2)
+    assert kl(x, observed) < 0.03
+
+
+@pytest.mark.parametrize("condition,low,high", [("guide", 0.002, 0.03), ("pigdm", 0.003, 0.06), ("replace", 0.1, 1.0)])
+def test_the_biased_have_their_bias(condition, low, high):
+    """On two channels of correlation .99; the exact ones stay below .003."""
+    x = draw(PAIR(0.99), ONE, (0,), condition, "ddim", 300, options=ANCESTRAL)
+    assert low < kl(x, (0,), PAIR(0.99), ONE) < high
+
+
+def estimates(condition, t, **more):
+    """x_0_hat of a condition at `t`, and what Bayes' rule says it is, for its guess of the covariance of y given x_t."""
+    sde = VP()
+    mask = torch.tensor([True, False, True]).view(1, 3, 1, 1)
+    x_t = torch.tensor([0.4, -1.1, 0.2], dtype=torch.float64).view(1, 3, 1, 1)
+    how = CONDITIONS[condition](sde, Y.view(1, 3, 1, 1), mask, **more)
+    denoise, _ = how.wrap(SAMPLERS["ddim"](sde, eta=1.0), JOINT.denoiser(sde))
+    t = torch.tensor(t, dtype=torch.float64)
+    alpha, var = float(sde.alpha(t)), float(sde.sigma(t) ** 2)
+    total = alpha**2 * COV + var * torch.eye(3)
+    mean = JOINT.means[0] + alpha * COV @ torch.linalg.solve(total, x_t.flatten() - alpha * JOINT.means[0])
+    cov = COV - alpha**2 * COV @ torch.linalg.solve(total, COV)
+    return denoise(x_t, t).flatten(), mean, cov, mask.flatten(), alpha, var
+
+
+@pytest.mark.parametrize("t", [0.2, 0.5, 0.9])
+def test_guided_estimates_are_bayes_rule_for_their_guess(t):
+    for condition, guess in {
+        "guide": lambda alpha, var: var / alpha**2 / 2.0,
+        "pigdm": lambda alpha, var: 4 * var / (4 * alpha**2 + var),
+        "tweedie": None,
+    }.items():
+        more = {"pigdm": {"data_std": 2.0}, "tweedie": {"tolerance": 1e-9}}.get(condition, {})
+        got, mean, cov, seen, alpha, var = estimates(condition, t, **more)
+        c = cov[seen][:, seen] if guess is None else guess(alpha, var) * torch.eye(2, dtype=torch.float64)
+        want = mean + cov[:, seen] @ torch.linalg.solve(c, Y[seen] - mean[seen])
+        want[seen] = Y[seen]
+        assert torch.allclose(got, want, atol=1e-6), condition
+
+
+def test_conjugate_gradients_row_by_row():
+    g = torch.Generator().manual_seed(0)
+    a = torch.randn(3, 5, 5, generator=g, dtype=torch.float64)
+    a = a @ a.transpose(1, 2) + 0.5 * torch.eye(5)
+    b = torch.randn(3, 5, generator=g, dtype=torch.float64)
+    apply = lambda v, a=a: (a @ v[..., None])[..., 0]
+    assert torch.allclose(solve(apply, b, 6, 1e-12), torch.linalg.solve(a, b), atol=1e-8)
+    assert torch.equal(solve(apply, b, 3, 1e-9)[:1], solve(lambda v: apply(v, a[:1]), b[:1], 3, 1e-9))
+    assert torch.equal(solve(lambda v: -v, b, 3, 1e-9), torch.zeros_like(b))  # indefinite: no step is better
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.9])
+def test_twisted_is_exact_and_knows_the_evidence(rho):
+    count, sde, joint = 2000, VP(), PAIR(rho)
+    mask = torch.tensor([True, False]).view(1, 2, 1, 1)
+    how = CONDITIONS["twisted"](sde, ONE.view(1, 2, 1, 1), mask, particles=16)
+    method = SAMPLERS["ddim"](sde, eta=1.0)
+    x = sample(joint.denoiser(sde), method, method.grid(sde, 200), Noise(count, 2), how).flatten(1)
+    assert kl(x, (0,), joint, ONE) < 0.01
+    exact = float(gaussian([0.0], [[1.0]]).log_prob(torch.ones(1, 1, 1, 1)))
+    ratio = (how.log_evidence - exact).exp()  # unbiased: mean 1
+    assert how.log_evidence.shape == (count,) and how.ess.min() >= 1 and how.ess.max() <= 16 + 1e-9
+    assert abs(float(ratio.mean()) - 1) < 3 * float(ratio.std()) / count**0.5 + 0.01
+
+
+def test_particles_repair_what_one_guided_path_gets_wrong():
+    """Two modes: PiGDM alone gives them the wrong weights, 16 particles do not."""
+    joint = Mixture([0.5, 0.5], [[-1.0, -1.0], [1.0, 1.0]], [0.1 * torch.eye(2), 0.1 * torch.eye(2)])
+    y = torch.tensor([0.15, 0.0], dtype=torch.float64)
+    exact = float(joint.conditional(torch.tensor([True, False]), y[:1]).weights[1])
+    share = lambda *a, **k: float((draw(joint, y, (0,), *a, options=ANCESTRAL, **k)[:, 1] > 0).double().mean())
+    alone = share("twisted", "ddim", 100, 4000, particles=1)
+    many = share("twisted", "ddim", 100, 4000, particles=32, resample_below=0.9)
+    assert abs(alone - exact) > 0.06 and abs(many - exact) < 0.035
+
+
+def test_twisted_needs_a_gaussian_step():
+    for sampler in ("heun", "dpm_solver", "adaptive"):
+        with pytest.raises(ValueError, match="choose the sampler ddim with eta > 0"):
+            draw(JOINT, Y, (0,), "twisted", sampler, 5, 2)
+    with pytest.raises(ValueError, match="choose the sampler"):
+        draw(JOINT, Y, (0,), "twisted", "ddim", 5, 2)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_sample_is_the_same_in_any_batch_and_what_is_observed_stays(condition, sampler):
+    if condition == "twisted" and sampler not in ("ddim", "euler_maruyama"):
+        pytest.skip("has no transition density; see the test above")
+    sde, options = VP(), ANCESTRAL if sampler == "ddim" else {}
+    mask = torch.tensor([True, False, False]).view(1, 3, 1, 1)
+    more = {"repaint": {"times": 2}, "twisted": {"particles": 3}}.get(condition, {})
+
+    def run(batch, first):
+        y = Y.float().view(1, 3, 1, 1).expand(batch, 3, 1, 1)
+        how, method = CONDITIONS[condition](sde, y, mask, **more), SAMPLERS[sampler](sde, **options)
+        noise = SampleNoise(7, batch, (3, 1, 1), first)
+        return sample(JOINT.denoiser(sde), method, method.grid(sde, 6), noise, how)
+
+    alone, together = run(1, 3), run(8, 0)
+    assert torch.allclose(alone[0], together[3], atol=1e-5) and not torch.equal(together[3], together[4])
+    assert torch.equal(together[:, :1], Y[:1].float().view(1, 1, 1, 1).expand(8, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "sampler,steps,options",
+    [
+        ("heun", 30, {}),
+        ("dpm_solver", 60, {}),
+        ("adaptive", 3, {}),
+        ("ddim", 300, {"eta": 1.0}),
+        ("euler_maruyama", 500, {}),
+        ("predictor_corrector", 500, {"snr": 0.05}),
+    ],
+)
+def test_a_noisy_observation_enters_at_its_time(sampler, steps, options):
+    """p(x_1, x_2 | y_0) with y_0 = x_0 + 0.8 z, and p(x | y_0) with x_0 denoised, against Gaussian conditioning."""
+    sde, count, level = VP(), 20000, 0.8
+    noisy = COV.clone()
+    noisy[0, 0] += level**2
+    gain = COV[:, :1] / noisy[0, 0]
+    mean = JOINT.means[0] + (gain * (Y[0] - JOINT.means[0][0])).flatten()
+    cov = COV - gain @ COV[:1]
+    y, mask = Y.view(1, 3, 1, 1).expand(count, 3, 1, 1), torch.tensor([True, False, False]).view(1, 3, 1, 1)
+    method = SAMPLERS[sampler](sde, **options)
+    for denoise_given in (False, True):
+        how = CONDITIONS["clean"](sde, y, mask, torch.full((1, 3, 1, 1), level), denoise_given)
+        if denoise_given and not method.reverse_sde:
+            with pytest.raises(ValueError, match="does not follow the reverse SDE"):
+                how.wrap(method, None)
+            continue
+        x = sample(JOINT.denoiser(sde), method, method.grid(sde, steps), Noise(count, 3), how).flatten(1)
+        part = slice(0 if denoise_given else 1, 3)
+        assert gaussian_kl(mean[part], cov[part, part], x[:, part].mean(0), torch.cov(x[:, part].T)) < 0.005
+        if not denoise_given:
+            assert torch.equal(x[:, 0], y[:, 0, 0, 0])
+
+
+def test_free_guidance_is_the_stated_combination():
+    sde, eps = VP(), torch.full((2, 3, 1, 1), 0.3, dtype=torch.float64)
+    mask = torch.tensor([True, False, False]).view(1, 3, 1, 1)
+    x, t = torch.randn(2, 3, 1, 1, dtype=torch.float64), torch.tensor([0.0, 0.5, 0.5]).view(1, 3, 1, 1)
+    denoise = JOINT.denoiser(sde)
+    with_, without = denoise(x, t), leave_out(denoise, sde, mask, eps)(x, t)
+    guided = free_guidance(denoise, sde, mask, eps, 1.5)(x, t)
+    assert torch.allclose(guided[:, 1:], (with_ + 1.5 * (with_ - without))[:, 1:])
+    assert torch.equal(free_guidance(denoise, sde, mask, eps, 1.5, (0.6, 1.0))(x, t), with_)
+    marginal = gaussian(JOINT.means[0][1:], COV[1:, 1:])
+    assert torch.allclose(without[:, 1:], marginal.denoiser(sde)(x[:, 1:], t[:, 1:]), atol=0.02)

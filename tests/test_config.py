@@ -71,7 +71,7 @@ def test_unknown_choices_list_what_there_is():
             cfg.build_denoiser(wrong, layout)
     with pytest.raises(ValueError, match="clean, replace"):
         cfg.build_condition(c, None, None, None, "nothing")
-    with pytest.raises(ValueError, match="heun, ddim"):
+    with pytest.raises(ValueError, match="ddim, dpm_solver"):
         cfg.build_sampler(c, None, "nothing")
     c.data.modalities = ("image,text",)
     with pytest.raises(ValueError, match=r"unknown modality 'image,text'.*\('image','text'\)"):

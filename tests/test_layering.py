@@ -5,11 +5,11 @@ import ast
 from conftest import ROOT
 
 ORDER = [
-    {"streams", "layout", "sde", "backbones", "modalities"},
+    {"streams", "files", "layout", "sde", "backbones", "modalities"},
     {"denoiser", "data", "report"},
-    {"analytic", "loss", "samplers"},
+    {"analytic", "loss", "samplers", "results"},
     {"condition"},
-    {"config"},
+    {"config", "likelihood"},
     {"model"},
     {"state"},
     {"evaluate", "generate"},

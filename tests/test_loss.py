@@ -61,6 +61,8 @@ def test_levels_are_log_normal_and_stratified():
     level = (draw("joint", 1000).ratio[:, 0].log() - 0.3) / 1.2
     cells = (torch.special.ndtr(level) * 1000).floor().sort().values
     assert (cells - torch.arange(1000)).abs().max() <= 1  # one in every thousandth, up to rounding
+    within = torch.special.ndtr(level).mul(1000).frac()
+    assert within.std().item() == pytest.approx(12**-0.5, rel=0.1)  # and anywhere inside it
 
 
 def test_what_a_row_lacks_is_absent_in_every_pattern():

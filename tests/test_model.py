@@ -5,7 +5,10 @@ from test_train import tiny
 import jointdiff
 from jointdiff import config as cfg
 from jointdiff import state
+from jointdiff.condition import CONDITIONS
 from jointdiff.model import Model
+from jointdiff.samplers import SAMPLERS
+from jointdiff.sde import SDES
 
 
 @pytest.fixture
@@ -29,21 +32,21 @@ def test_sample_i_depends_on_the_seed_and_i_alone(model):
         assert not torch.allclose(many[name], model.sample(num=5, seed=4, batch=5)[name], atol=1e-2)
 
 
-@pytest.mark.parametrize("condition", ["clean", "replace"])
+@pytest.mark.parametrize("condition", CONDITIONS)
 def test_given_channels_come_back_unchanged(model, condition, generator):
     y = torch.randn(3, 1, 8, 8, generator=generator)
-    assert torch.equal(model.sample({"image": y}, num=3, condition=condition)["image"], y)
+    assert torch.equal(model.sample({"image": y}, num=3, steps=4, condition=condition)["image"], y)
 
 
 def test_left_out_values_do_not_matter_to_the_rest(model):
     """What is left out is noise of its own stream: with other noise there, but the same elsewhere, the rest differs only
     by that noise, and giving nothing else is allowed."""
-    drawn = model.sample(num=2, leave_out_names=["audio"])
+    drawn = model.sample(num=2, leave_out=["audio"])
     assert drawn["image"].isfinite().all()
     with pytest.raises(ValueError, match="nothing is left"):
-        model.sample({"image": torch.zeros(1, 1, 8, 8)}, leave_out_names=["audio"])
+        model.sample({"image": torch.zeros(1, 1, 8, 8)}, leave_out=["audio"])
     with pytest.raises(ValueError, match="unknown modality"):
-        model.sample(leave_out_names=["text"])
+        model.sample(leave_out=["text"])
 
 
 def test_sampling_leaves_the_mode_and_the_global_randomness_alone(model):
@@ -69,3 +72,178 @@ def test_load_takes_a_workdir_a_file_or_a_name(model, tmp_path):
 
 def test_every_public_name_is_there():
     assert all(getattr(jointdiff, name) is not None for name in jointdiff.__all__)
+
+
+@pytest.mark.parametrize("sampler", [s for s in SAMPLERS if s != "adaptive"])
+def test_cost_is_what_sampling_takes(model, sampler):
+    image = torch.zeros(1, 1, 8, 8)
+    assert model.cost(sampler, 5, given=False) == model.sample(num=3, sampler=sampler, steps=5).info["evaluations"]
+    for condition in CONDITIONS:
+        if condition == "twisted" and sampler not in ("ddim", "euler_maruyama"):
+            continue
+        took = model.sample({"image": image}, 3, sampler=sampler, steps=5, condition=condition).info["evaluations"]
+        assert model.cost(sampler, 5, condition=condition) == took
+    guided = model.sample({"image": image}, 3, sampler=sampler, steps=5, guidance=1.0).info["evaluations"]
+    assert guided == model.cost(sampler, 5, guidance=1.0) == 2 * model.cost(sampler, 5)
+
+
+def test_adaptive_costs_at_least_what_is_said(model):
+    assert model.sample(num=2, sampler="adaptive", steps=3).info["evaluations"] >= model.cost(
+        "adaptive", 3, given=False
+    )
+
+
+def test_twisted_reports_the_evidence(model):
+    info = model.sample({"image": torch.zeros(1, 1, 8, 8)}, 3, steps=4, condition="twisted").info
+    assert len(info["log_evidence"]) == 3 and torch.tensor(info["log_evidence"]).isfinite().all()
+
+
+def test_known_noise_reaches_the_network(model):
+    """The levels that the network sees are those that were named, sample by sample; nothing else changes."""
+    seen = []
+    network = model.denoiser.network
+    hook = network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1].detach()))
+    image = torch.zeros(2, 1, 8, 8)
+    drawn = model.sample({"image": image}, noise={"image": torch.tensor([0.5, 2.0])}, steps=3)
+    hook.remove()
+    std = float(model.denoiser.data_std[0])
+    want = (torch.tensor([0.5, 2.0]) / std).log() / 4
+    assert all(torch.allclose(levels[:, 0], want, atol=1e-4) for levels in seen) and len(seen) == 3
+    assert torch.equal(drawn["image"], image) and drawn.info["noise"] == {"image": [0.5, 2.0]}
+    denoised = model.sample({"image": image}, noise={"image": 0.5}, denoise_given=True, steps=3)["image"]
+    assert not torch.equal(denoised, image) and denoised.isfinite().all()
+    with pytest.raises(ValueError, match="'auto'"):
+        model.sample({"image": image}, noise={"image": "much"})
+    with pytest.raises(ValueError, match="must be a finite number"):
+        model.sample({"image": image}, noise={"image": -0.1})
+
+
+def test_given_values_are_natural(model, tmp_path):
+    import numpy as np
+    import PIL.Image
+    from scipy.io import wavfile
+
+    picture = PIL.Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 3)
+    picture.save(tmp_path / "a.png")
+    forms = [picture, np.asarray(picture), tmp_path / "a.png", str(tmp_path / "a.png"), [picture]]
+    encoded = [model.encode("image", form) for form in forms]
+    assert all(torch.equal(e, encoded[0]) for e in encoded)
+    assert torch.equal(model.encode("image", encoded[0][0]), encoded[0])
+    assert model.encode("image", [picture, picture]).shape[0] == 2
+    rate = model.modalities["audio"].rate
+    wave = np.sin(np.arange(rate // 8) / 3).astype(np.float32)
+    wavfile.write(tmp_path / "a.wav", rate, wave)
+    sounds = [model.encode("audio", form) for form in ((wave, rate), (rate, wave), tmp_path / "a.wav")]
+    assert all(torch.allclose(s, sounds[0]) for s in sounds)
+    for name, value, message in [
+        ("image", 3, "expected the path of a picture"),
+        ("image", np.zeros((8, 8)), "uint8"),
+        ("image", torch.zeros(1, 2, 8, 8), "float channels"),
+        ("image", torch.full((1, 8, 8), torch.nan), "not finite"),
+        ("image", [], "is empty"),
+        ("audio", wave, "a waveform with its rate"),
+        ("audio", (wave, 0), "a rate of 0 Hz"),
+        ("audio", (np.full(10, np.nan), rate), "not finite"),
+        ("audio", (np.zeros(10 * rate), rate), "lasts"),
+        ("speech", wave, "unknown modality"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            model.encode(name, value)
+
+
+def test_numbers_of_samples_follow_what_is_given(model):
+    many = torch.zeros(3, 1, 8, 8)
+    assert len(model.sample({"image": many}, steps=2)["audio"]) == 3
+    assert len(model.sample({"image": many[0]}, 2, steps=2)["audio"]) == 2
+    with pytest.raises(ValueError, match="3 values of 'image' are given for 2 samples"):
+        model.sample({"image": many}, 2)
+    with pytest.raises(ValueError, match="num = 0"):
+        model.sample(num=0)
+
+
+def test_log_prob_and_classify_by_name(model):
+    """Chain rule and normalisation hold for any network; what they say of data is tested on exact ones."""
+    values = {n: torch.zeros(2, model.layout.channels[n], 8, 8) for n in model.layout.names}
+    joint = model.log_prob(values)
+    assert joint.shape == (2,) and joint.isfinite().all()
+    assert torch.allclose(joint[:1], model.log_prob({n: v[:1] for n, v in values.items()}), atol=0.5)
+    given = {"audio": values["audio"]}
+    assert model.log_prob({"image": values["image"]}, given).isfinite().all()
+    with pytest.raises(ValueError, match="stands on both sides"):
+        model.log_prob(values, given)
+    options = [torch.zeros(model.layout.channels["audio"], 8, 8), torch.ones(model.layout.channels["audio"], 8, 8)]
+    for method in ("likelihood", "sampling"):
+        p = model.classify({"image": values["image"]}, {"audio": options}, method, num=4)
+        assert p.shape == (2, 2) and torch.allclose(p.sum(1), torch.ones(2))
+    with pytest.raises(ValueError, match="unknown method"):
+        model.classify({"image": values["image"]}, {"audio": options}, "guess")
+
+
+def test_an_exact_model_classifies_and_finds_noise():
+    """A model whose denoiser is a mixture's: classes, densities and noise levels through the names."""
+    from jointdiff.analytic import Mixture
+    from jointdiff.layout import Layout
+
+    class Exact(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layout, self.sde = Layout({"a": 1, "b": 1}, (2, 2)), SDES["vp"]()
+            means = torch.cat([torch.full((2, 4), 0.6), torch.tensor([[0.8], [-0.8]]).expand(2, 4)], 1)
+            means[1, :4] = -0.6
+            self.joint = Mixture([0.5, 0.5], means.double(), [0.09 * torch.eye(8).double()] * 2, (2, 2, 2))
+            self.register_buffer("data_std", torch.ones(2))
+
+        def moments(self):
+            return torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1)
+
+        def forward(self, x, t):
+            return self.joint.denoiser(self.sde)(x, t)
+
+    exact = Exact()
+    model = Model(tiny(), exact, {"a": None, "b": None})
+    x = exact.joint.sample(64, torch.Generator().manual_seed(0)).float()
+    a, b = x[:, :1], x[:, 1:]
+    truth = exact.joint.responsibilities(x)[:, 0]
+    options = [torch.full((1, 2, 2), 0.8), torch.full((1, 2, 2), -0.8)]
+    likely = model.classify({"a": a}, {"b": options}, num=64)[:, 0]
+    drawn = model.classify({"a": a}, {"b": options}, "sampling", num=32)[:, 0]
+    assert ((likely > 0.5) == (truth > 0.5)).float().mean() > 0.95 and (
+        (drawn > 0.5) == (truth > 0.5)
+    ).float().mean() > 0.95
+    assert (model.log_prob({"a": a, "b": b}, probes=64) - exact.joint.log_prob(x)).abs().mean() / 8 < 0.1
+    for level in (0.3, 1.0, 2.5):
+        g = torch.Generator().manual_seed(1)
+        found = model.noise_level("a", a + level * torch.randn(a.shape, generator=g))
+        assert found.log().clamp(min=-4).median().exp() == pytest.approx(level, rel=0.45)
+
+
+def test_samples_show_and_save_what_they_hold(model, tmp_path):
+    import numpy as np
+
+    drawn = model.sample({"image": torch.zeros(1, 1, 8, 8)}, 2, steps=2)
+    assert set(drawn) == set(model.layout.names) and len(drawn) == len(model.layout.names)
+    assert [p.size for p in drawn.pictures("image")] == [(8, 8)] * 2
+    (wave, rate), _ = drawn.sounds("audio")
+    assert wave.ndim == 1 and rate == model.modalities["audio"].rate
+    assert drawn.raw("image").dtype == np.uint8
+    with pytest.raises(ValueError, match="is no text"):
+        drawn.texts("image")
+    with pytest.raises(ValueError, match="is no sound"):
+        drawn.sounds("image")
+    with pytest.raises(ValueError, match="unknown modality"):
+        drawn.raw("video")
+    shown = drawn._repr_html_()
+    assert shown.count("<img") == 4 and shown.count("<audio") == 2 and "image (given)" in shown
+    assert "given" in repr(drawn)
+    folder = drawn.save(tmp_path / "out")
+    assert {p.name for p in folder.iterdir()} == {
+        "samples.npz",
+        "grid.png",
+        "samples.json",
+        "audio_000.wav",
+        "audio_001.wav",
+    }
+    with np.load(folder / "samples.npz") as saved:
+        assert np.array_equal(saved["audio"], drawn["audio"].numpy()) and list(saved["given"]) == ["image"]
+    with pytest.raises(ValueError, match="exists already"):
+        drawn.save(tmp_path / "out")

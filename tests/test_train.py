@@ -176,6 +176,21 @@ def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
         Trainer(tiny(accumulate=3), tmp_path)
 
 
+def test_training_starts_from_the_weights_it_is_told(tmp_path):
+    first = Trainer(tiny(), tmp_path / "first")
+    first.update()
+    first.save()
+    c = tiny()
+    c.train.init = str(tmp_path / "first")
+    second = Trainer(c, tmp_path / "second")
+    averaged = first.average.values
+    assert all(torch.equal(v, averaged[n]) for n, v in second.denoiser.network.state_dict().items())
+    assert second.step == 0 and torch.equal(second.denoiser.data_std, first.denoiser.data_std)
+    c.backbone.unet.widths = (8, 24)
+    with pytest.raises(ValueError, match="has another network: .* is .* there and"):
+        Trainer(c, tmp_path / "third")
+
+
 def test_rows_that_lack_a_modality_train(tmp_path):
     trainer = Trainer(tiny(), tmp_path)
     pairs = trainer.pairs
@@ -224,12 +239,13 @@ def test_the_learned_gaussian_is_the_true_one(tmp_path):
         trainer.update()
     model: Model = trainer.model()
     a = torch.full((1, 1, 2, 2), 0.3)
-    b = model.sample({"image": a}, num=1500, batch=1500)["audio"].mean((1, 2, 3))
+    ode = {"num": 1500, "batch": 1500, "sampler": "heun", "steps": 18}
+    b = model.sample({"image": a}, **ode)["audio"].mean((1, 2, 3))
     assert float(b.mean()) == pytest.approx(0.8 * 0.3, abs=0.02)
     assert float(b.std()) == pytest.approx(0.15, rel=0.15)
-    back = model.sample({"audio": a}, num=1500, batch=1500)["image"].mean((1, 2, 3))
+    back = model.sample({"audio": a}, **ode)["image"].mean((1, 2, 3))
     assert float(back.mean()) == pytest.approx(0.8 * 0.3, abs=0.02)
-    free = model.sample(num=1500, batch=1500)
+    free = model.sample(**ode)
     both = torch.stack([free["image"].mean((1, 2, 3)), free["audio"].mean((1, 2, 3))])
     assert float(torch.corrcoef(both)[0, 1]) == pytest.approx(0.8, abs=0.06)
 

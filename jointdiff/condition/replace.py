@@ -14,10 +14,14 @@ class Replace:
     def __init__(self, sde, y, mask):
         self.sde, self.y, self.mask = sde, y, mask
 
+    def noised(self, x, t, noise):
+        """x with the observed channels at time t."""
+        y_t = self.sde.alpha(t).to(x) * self.y + self.sde.sigma(t).to(x) * noise()
+        return torch.where(self.mask, y_t, x)
+
     def wrap(self, sampler, denoise):
         def step(denoise, x_t, t, s, noise):
-            noised = self.sde.alpha(t).to(x_t) * self.y + self.sde.sigma(t).to(x_t) * noise()
-            return sampler.step(denoise, torch.where(self.mask, noised, x_t), t, s, noise)
+            return sampler.step(denoise, self.noised(x_t, t, noise), t, s, noise)
 
         def replaced(x, t):
             return torch.where(self.mask, self.y, denoise(x, t))

@@ -55,7 +55,7 @@ def coherence(
     """
     values, _, labels = pairs.rows(start, num)
     given = {n: values[n] for n in direction.given}
-    drawn = model.sample(given, num=num, seed=seed, leave_out_names=direction.left_out, on_step=on_step, **how)
+    drawn = model.sample(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, **how)
     seen = {n: judges[n].judge(drawn[n]) for n in direction.generated}
     out = {n: float((s == labels).float().mean()) for n, s in seen.items()} if direction.given else {}
     first = labels if direction.given else next(iter(seen.values()))

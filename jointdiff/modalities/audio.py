@@ -8,6 +8,8 @@ a phase for it with the fast Griffin-Lim algorithm (Perraudin, Balazs and Sonder
 Mel scale: O'Shaughnessy 1987, `m = 2595 log10(1 + f / 700)`. Loudness is not coded: sounds are scaled to the same peak.
 """
 
+import os
+
 import numpy as np
 import torch
 from scipy.io import wavfile
@@ -140,18 +142,33 @@ class Audio:
             wave = resample_poly(wave, self.rate // divisor, int(rate) // divisor).astype(np.float32)
         return wave
 
-    def read(self, argument: str) -> list[np.ndarray]:
-        """A WAV file of any rate, mono or stereo."""
+    def read(self, argument) -> list[np.ndarray]:
+        """A sound of any rate, mono or stereo: the path of a WAV file, or a waveform with its rate, `(wave, rate)`."""
+        if isinstance(argument, tuple) and len(argument) == 2:
+            wave, rate = argument if np.ndim(argument[1]) == 0 else argument[::-1]
+            return [self.fit(np.asarray(wave), rate, "the sound")]
+        if not isinstance(argument, str | os.PathLike):
+            raise ValueError(
+                f"expected the path of a WAV file, or a waveform with its rate (wave, rate), got {type(argument).__name__}"
+            )
+        argument = os.fspath(argument)
         try:
             rate, wave = wavfile.read(argument)
         except FileNotFoundError:
             raise ValueError(f"no sound at {argument!r}") from None
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"{argument!r} is not a WAV file that can be read: {error}") from None
-        wave = self.convert(wave, rate)
-        if len(wave) > self.samples:
-            raise ValueError(f"{argument!r} lasts {len(wave) / self.rate:.2f} s; {self.seconds:g} s fit")
-        return [wave]
+        return [self.fit(wave, rate, repr(argument))]
+
+    def fit(self, wave: np.ndarray, rate: int, what: str) -> np.ndarray:
+        """`convert`, for a sound that must be one and fit."""
+        if wave.ndim not in (1, 2) or not len(wave) or not rate == int(rate) > 0:
+            raise ValueError(f"{what} has shape {wave.shape} and a rate of {rate} Hz; expected (n,) or (n, k) samples")
+        if not np.isfinite(wave).all():
+            raise ValueError(f"{what} holds values that are not finite")
+        if len(wave) / rate > self.seconds + 0.5 / self.rate:
+            raise ValueError(f"{what} lasts {len(wave) / rate:.2f} s; {self.seconds:g} s fit")
+        return self.convert(wave, rate)[: self.samples]
 
     def picture(self, channels: torch.Tensor) -> np.ndarray:
         """The spectrogram, low frequencies at the bottom, from dark to bright; short ones are drawn wider."""

@@ -1,5 +1,7 @@
 """Pictures: grey or RGB, resized to the grid."""
 
+import os
+
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -50,8 +52,26 @@ class Image:
         x = to_uint8(channels)
         return x[:, 0] if self.mode == "L" else x.transpose(0, 2, 3, 1)
 
-    def read(self, argument: str) -> np.ndarray:
-        """A picture file of any mode: palette, alpha (on white), 16 bit, with its EXIF rotation applied."""
+    def read(self, argument) -> np.ndarray:
+        """A picture of any mode (palette, alpha on white, 16 bit, with its EXIF rotation applied): a file's path, a PIL
+        picture, or an array, uint8 `(h, w)` or `(h, w, 3 or 4)`.
+        """
+        if isinstance(argument, np.ndarray):
+            if (
+                argument.dtype != np.uint8
+                or argument.ndim not in (2, 3)
+                or argument.ndim == 3
+                and argument.shape[2] not in (3, 4)
+            ):
+                raise ValueError(f"a picture is uint8 (h, w) or (h, w, 3), got {argument.dtype} {argument.shape}")
+            argument = PIL.Image.fromarray(argument)
+        if isinstance(argument, PIL.Image.Image):
+            return self.convert(argument)[None]
+        if not isinstance(argument, str | os.PathLike):
+            raise ValueError(
+                f"expected the path of a picture, a PIL picture or an array, got {type(argument).__name__}"
+            )
+        argument = os.fspath(argument)
         try:
             with PIL.Image.open(argument) as file:
                 file.load()

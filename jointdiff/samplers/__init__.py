@@ -9,15 +9,26 @@ from collections.abc import Callable
 
 import torch
 
+from .adaptive import Adaptive
 from .base import Sampler
 from .ddim import DDIM
+from .dpm_solver import DPMSolver
 from .euler_maruyama import EulerMaruyama
-from .heun import Heun
+from .grids import GRIDS
+from .heun import Heun, StochasticHeun
 from .predictor_corrector import PredictorCorrector
 
-SAMPLERS = {"heun": Heun, "ddim": DDIM, "euler_maruyama": EulerMaruyama, "predictor_corrector": PredictorCorrector}
+SAMPLERS = {
+    "ddim": DDIM,
+    "dpm_solver": DPMSolver,
+    "heun": Heun,
+    "stochastic_heun": StochasticHeun,
+    "euler_maruyama": EulerMaruyama,
+    "predictor_corrector": PredictorCorrector,
+    "adaptive": Adaptive,
+}
 
-__all__ = ["SAMPLERS", "Sampler", "sample"]
+__all__ = ["GRIDS", "SAMPLERS", "Counted", "Sampler", "sample"]
 
 
 @torch.no_grad()
@@ -33,11 +44,12 @@ def sample(
 
     Args:
         denoise: `(x_t, t) -> E[x_0 | x_t]`.
-        times: decreasing, from 1 to just above 0, float64; `sampler.times(n)` makes the usual ones.
+        times: decreasing, from 1 to just above 0, float64; `sampler.grid(sde, n)` makes the usual ones.
         noise: returns fresh standard normal noise at every call.
         condition: how observed channels enter (see `jointdiff.condition`); None samples everything.
         on_step: called after every step, for progress.
     """
+    sampler.start()
     step = sampler.step
     if condition is not None:
         denoise, step = condition.wrap(sampler, denoise)
@@ -51,3 +63,14 @@ def sample(
     if on_step:
         on_step()
     return x
+
+
+class Counted:
+    """A denoiser that counts the rows it is asked for."""
+
+    def __init__(self, denoise: Callable):
+        self.denoise, self.rows = denoise, 0
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        self.rows += len(x)
+        return self.denoise(x, t)

@@ -1,4 +1,4 @@
-"""What a sampler is, and grids of times."""
+"""What a sampler is."""
 
 import abc
 from collections.abc import Callable
@@ -6,54 +6,35 @@ from collections.abc import Callable
 import torch
 
 from ..sde import SDE
+from .grids import karras
 
 
 class Sampler(abc.ABC):
-    """One step of a reverse process of an SDE.
+    """One step of a reverse process of an SDE."""
 
-    `evaluations` is the number of network evaluations a step takes.
-    """
-
-    evaluations = 1
+    grid = staticmethod(karras)  # the grid of times it is usually run on
+    reverse_sde = (
+        False  # whether what its steps make of one x_t is a draw from p(x_0 | x_t); an ODE makes one x_0 of it
+    )
 
     def __init__(self, sde: SDE):
         self.sde = sde
+
+    def start(self) -> None:  # noqa: B027
+        """Called before the first step of a run; a multistep method forgets here what it remembers."""
 
     @abc.abstractmethod
     def step(
         self, denoise: Callable, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor, noise: Callable
     ) -> torch.Tensor:
-        """`x_s` from `x_t`, s < t; both times are float64 and 0-dimensional."""
+        """`x_s` from `x_t`, s <= t, float64 times that broadcast to `(B, C, 1, 1)`."""
 
-    def times(self, steps: int) -> torch.Tensor:
-        """The usual grid for `steps` steps, the last denoising one included: `steps` times from 1 to nearly 0."""
-        return karras(self.sde, steps)
+    def kernel(self, x_0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor):
+        """Mean and standard deviation of the Gaussian step from `x_t` to `x_s`, given the estimate `x_0` of the data.
 
-    def cost(self, steps: int) -> int:
-        """Network evaluations of `steps` steps; the last one takes one."""
-        return (steps - 1) * self.evaluations + 1
-
-
-def karras(sde: SDE, steps: int, lowest: float = 0.002, rho: float = 7.0) -> torch.Tensor:
-    """Times whose noise-to-signal ratios are even in `ratio^(1/rho)`, from the ratio at t = 1 down to `lowest`.
-
-    Karras et al. 2022, arXiv:2206.00364, equation 5.
-    """
-    _check(steps)
-    high = sde.ratio(torch.tensor(1.0, dtype=torch.float64))
-    low = max(lowest, float(sde.ratio(torch.tensor(0.0, dtype=torch.float64))))
-    u = torch.linspace(0, 1, steps, dtype=torch.float64)
-    times = sde.time((high ** (1 / rho) * (1 - u) + low ** (1 / rho) * u) ** rho)
-    times[0] = 1.0
-    return times
-
-
-def uniform(steps: int, lowest: float = 1e-3) -> torch.Tensor:
-    """Evenly spaced times from 1 to `lowest`. Song et al. 2021, arXiv:2011.13456, appendix C."""
-    _check(steps)
-    return torch.linspace(1, lowest, steps, dtype=torch.float64)
-
-
-def _check(steps):
-    if steps < 1:
-        raise ValueError(f"{steps} steps; expected at least 1")
+        ValueError when the step is no Gaussian, or has no width.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no transition density, which this condition needs; "
+            "choose the sampler ddim with eta > 0, or euler_maruyama"
+        )

@@ -15,12 +15,17 @@ class DDIM(Sampler):
         super().__init__(sde)
         if not 0 <= eta <= 1:
             raise ValueError(f"eta = {eta}; expected 0 (deterministic) to 1 (ancestral)")
-        self.eta = eta
+        self.eta, self.reverse_sde = eta, eta == 1
 
     def step(self, denoise, x_t, t, s, noise):
+        mean, std = self.moments(denoise(x_t, t), x_t, t, s)
+        return mean + std * noise() if self.eta else mean
+
+    def kernel(self, x_0, x_t, t, s):
+        return self.moments(x_0, x_t, t, s) if self.eta else super().kernel(x_0, x_t, t, s)
+
+    def moments(self, x_0, x_t, t, s):
         a_t, a_s, v_t, v_s = self.sde.alpha(t), self.sde.alpha(s), self.sde.sigma(t) ** 2, self.sde.sigma(s) ** 2
-        x_0 = denoise(x_t, t)
         eps = (x_t - a_t.to(x_t) * x_0) / v_t.sqrt().to(x_t)
         v = self.eta**2 * (v_t - (a_t / a_s) ** 2 * v_s) * v_s / v_t
-        x_s = a_s.to(x_t) * x_0 + (v_s - v).sqrt().to(x_t) * eps
-        return x_s + v.sqrt().to(x_t) * noise() if self.eta else x_s
+        return a_s.to(x_t) * x_0 + (v_s - v).sqrt().to(x_t) * eps, v.sqrt().to(x_t)
