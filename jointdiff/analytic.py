@@ -50,7 +50,10 @@ class Mixture:
         cov = cov + torch.diag_embed(sigma**2)[:, None]
         factor = torch.linalg.cholesky(cov)
         gap = x[:, None] - alpha[:, None] * self.means
-        whitened = torch.cholesky_solve(gap[..., None], factor.expand(len(gap), *factor.shape[1:]))[..., 0]
+        if len(factor) == 1:  # all rows at the same times: one solve a component
+            whitened = torch.cholesky_solve(gap.permute(1, 2, 0), factor[0]).permute(2, 0, 1)
+        else:
+            whitened = torch.cholesky_solve(gap[..., None], factor)[..., 0]
         half_log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         n = x.shape[1]
         log = -0.5 * (gap * whitened).sum(-1) - half_log_det - 0.5 * n * math.log(2 * math.pi)
