@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .. import config as cfg
 from ..data import encode_source
 from ..data.sources import CLASSES
-from ..state import write_atomically
+from ..files import write_atomically
 from ..streams import stream
 
 RECIPE = 1  # part of the cache's key: raise it when the training below changes

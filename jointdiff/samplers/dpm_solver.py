@@ -3,6 +3,7 @@
 import torch
 
 from .base import Sampler
+from .grids import log_snr
 
 
 class DPMSolver(Sampler):
@@ -13,6 +14,8 @@ class DPMSolver(Sampler):
     ' of the step before. The first step, and one that does not start where the last one ended, has D = x_0_hat. Lu et
     al. 2022, arXiv:2211.01095, algorithm 2.
     """
+
+    grid = staticmethod(log_snr)
 
     def start(self):
         self.last = None

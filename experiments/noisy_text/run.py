@@ -1,0 +1,162 @@
+"""A condition that is noisy, blurred, misspelt or partly missing: who notices, and who is honest about it?
+
+    python experiments/noisy_text/run.py           # the shipped model, about 40 minutes on one core; goes on where it stopped
+    python experiments/noisy_text/run.py --quick   # under 2 minutes
+
+Words and speech are spoilt, pictures are drawn from them, several of each, and their class histogram is scored against
+the true class. Writes result.json after every row, then result.md and calibration.png, beside this file or to --outdir.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+from torchvision.transforms.functional import gaussian_blur
+from tqdm import tqdm
+
+import jointdiff
+from jointdiff import config as cfg
+from jointdiff.data.sources import DIGITS
+from jointdiff.evaluate.calibration import calibration, histogram
+from jointdiff.evaluate.judge import build_judges
+from jointdiff.files import write_atomically
+from jointdiff.streams import stream
+
+HERE = pathlib.Path(__file__).parent
+METHODS = ("clean", "matched", "auto", "replace")
+SPOILS = {  # strengths; noise and blur in channels' units and pixels, letters, and the share of the grid
+    "noise": (0.0, 0.25, 0.5, 0.75, 1.0, 2.0),
+    "blur": (0.5, 1.0, 2.0),
+    "misspelt": (1, 2),
+    "missing": (0.25, 0.5),
+}
+
+
+def spoil(model, kind, strength, name, values, labels, seed):
+    """The channels after the damage."""
+    g = stream(seed, 91)
+    if kind == "noise":
+        return values + strength * torch.randn(values.shape, generator=g)
+    if kind == "blur":
+        return gaussian_blur(values, 2 * int(3 * strength + 1) + 1, strength)
+    if kind == "missing":  # a bar of the grid is blank
+        wide = int(strength * values.shape[3])
+        out = values.clone()
+        for row, start in zip(out, torch.randint(values.shape[3] - wide + 1, (len(values),), generator=g).tolist()):
+            row[..., start : start + wide] = -1
+        return out
+    words = []
+    for label in labels.tolist():
+        word = list(DIGITS[label])
+        for place in torch.randperm(len(word), generator=g)[:strength].tolist():
+            word[place] = "abcdefghijklmnopqrstuvwxyz"[int(torch.randint(26, (1,), generator=g))]
+        words.append("".join(word))
+    return model.modalities[name].encode(words)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="digits", help="shipped weights, a workdir, or a safetensors file")
+    parser.add_argument("--num", type=int, default=100, help="conditions")
+    parser.add_argument("--repeats", type=int, default=10, help="samples a condition")
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    num, repeats, steps = (6, 3, 4) if args.quick else (args.num, args.repeats, args.steps)
+    model = jointdiff.load(args.model)
+    judges = build_judges(model.config, model.modalities)
+    values, _, labels = cfg.build_pairs(model.config, model.modalities, "test").rows(0, num)
+    args.outdir.mkdir(parents=True, exist_ok=True)
+    path = args.outdir / "result.json"
+    result = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    setting = {"model": args.model, "num": num, "repeats": repeats, "steps": steps, "seed": args.seed}
+    if result["rows"] and {k: result[k] for k in setting} != setting:
+        raise SystemExit(f"{path} was made with other arguments; name another --outdir")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    result.update(setting, torch=torch.__version__, commit=commit.stdout.strip(), device="cpu, 1 thread")
+    done = {(r["given"], r["spoilt"], r["strength"], r["method"]) for r in result["rows"]}
+    work = []
+    for name in ("text", "audio"):
+        for kind, strengths in SPOILS.items():
+            if kind == "misspelt" and name != "text":
+                continue
+            for strength in strengths[1:2] if args.quick else strengths:
+                # only noise has a level to match; what else is wrong is for the network to tell
+                methods = METHODS if kind == "noise" else ("clean", "auto", "replace")
+                work += [(name, kind, strength, m) for m in methods if (name, kind, strength, m) not in done]
+    for name, kind, strength, method in tqdm(work, disable=None, unit="row"):
+        seen = spoil(model, kind, strength, name, values[name], labels, args.seed)
+        level = {"matched": strength, "auto": "auto"}.get(method, 0.0)
+        if level == "auto":
+            level = model.noise_level(name, seen, args.seed)
+        found = level if isinstance(level, torch.Tensor) else torch.full((num,), float(level))
+        drawn = model.sample(
+            {name: seen.repeat_interleave(repeats, 0)},
+            num * repeats,
+            args.seed,
+            [n for n in model.layout.names if n not in (name, "image")],
+            noise={name: found.repeat_interleave(repeats)} if found.any() else None,
+            condition="replace" if method == "replace" else "clean",
+            steps=steps,
+        )
+        classes = judges["image"].judge(drawn["image"]).view(num, repeats)
+        row = {"given": name, "spoilt": kind, "strength": strength, "method": method}
+        row["coherence"] = float((classes == labels[:, None]).double().mean())
+        row.update(calibration(histogram(classes, len(DIGITS)), labels))
+        row["level"], row["level spread"] = float(found.mean()), float(found.std())
+        result["rows"].append(row)
+        write_atomically(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
+    (args.outdir / "result.md").write_text(table(result))
+    picture(result).savefig(args.outdir / "calibration.png", dpi=110)
+    print(table(result))
+
+
+def table(result) -> str:
+    """Markdown: a row a damage and method."""
+    figures = ("coherence", "nll", "brier", "ece", "level")
+    out = [
+        "| given | damage | strength | method | " + " | ".join(figures) + " |",
+        "|---|---|---|---|" + "---|" * len(figures),
+    ]
+    for r in result["rows"]:
+        cells = " | ".join(f"{r[f]:.3f}" for f in figures)
+        out.append(f"| {r['given']} | {r['spoilt']} | {r['strength']:g} | {r['method']} | {cells} |")
+    return "\n".join(out) + "\n"
+
+
+def picture(result):
+    """NLL and coherence against the noise in the condition."""
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained", sharex=True)
+    for column, name in enumerate(("text", "audio")):
+        for line, (figure_name, title) in enumerate(
+            (("nll", "NLL of the class histogram"), ("coherence", "coherence"))
+        ):
+            axis = axes[line, column]
+            for i, method in enumerate(METHODS):
+                rows = [r for r in result["rows"] if (r["given"], r["spoilt"], r["method"]) == (name, "noise", method)]
+                rows.sort(key=lambda r: r["strength"])
+                label = {"matched": "noise matched", "auto": "noise estimated", "replace": "replacement"}.get(
+                    method, method
+                )
+                axis.plot(
+                    [r["strength"] for r in rows], [r[figure_name] for r in rows], "o-", color=f"C{i}", label=label
+                )
+            axis.set(
+                title=f"{'words' if name == 'text' else 'speech'} to pictures: {title}", xlabel="noise in the condition"
+            )
+            axis.grid(alpha=0.3)
+    axes[0, 0].legend()
+    return figure
+
+
+if __name__ == "__main__":
+    main()
