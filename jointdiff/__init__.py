@@ -1,11 +1,10 @@
 """jointdiff: one diffusion model over several modalities, each generated from any others.
 
-    import jointdiff
+    import jointdiff as jd
 
-    model = jointdiff.load("digits")
-    seven = model.modalities["text"].encode(["seven"])
-    drawn = model.sample({"text": seven}, num=4, seed=0)  # {name: (4, C, H, W)} in [-1, 1]
-    pictures = model.modalities["image"].decode(drawn["image"])  # (4, 32, 32) uint8
+    model = jd.load("digits")
+    drawn = model.sample(given={"text": "seven"}, num=4)
+    drawn.save("sevens")
 
 Conventions: t = 0 is data and t = 1 is noise; `x_t = alpha(t) x_0 + sigma(t) eps`; every modality has a time of its own;
 channels are in [-1, 1]; the score points towards the data.
@@ -15,7 +14,9 @@ import importlib
 
 _PUBLIC = {
     "load": "state",
+    "train": "training",
     "Model": "model",
+    "Samples": "results",
     "Layout": "layout",
     "Denoiser": "denoiser",
     "SDES": "sde",

@@ -4,6 +4,7 @@ A file in `configs/` calls `default()` and changes what differs. Components are 
 beside it under that name, so `--config.backbone.name=mlp` finds the arguments of the MLP ready.
 """
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 
 from .backbones import BACKBONES
 from .condition import CONDITIONS
-from .data import SOURCES, Pairs, encode_source
+from .data import SOURCES, Manifest, Pairs, Table, encode_source
 from .denoiser import Denoiser
 from .layout import Layout
 from .loss import TimePatterns
@@ -30,8 +31,11 @@ def default() -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.root = ""  # where data sets lie or are downloaded to; $JOINTDIFF_DATA or ~/.cache/jointdiff when empty
-    c.data.grid = (32, 32)  # height and width that all modalities share
-    c.data.modalities = ()  # names, in the order of the channels; write ('image','text') on the command line
+    c.data.manifest = ""  # a table of your own data (see jointdiff.data.manifest) instead of sources
+    c.data.on_error = "stop"  # at rows of it that cannot be read: stop, or skip them
+    c.data.grid = (32, 32)  # height and width that all modalities share; (0, 0): as a manifest's files are
+    # names, in the order of the channels, all of a manifest's when empty; ('image','text') on the command line
+    c.data.modalities = ()
     c.modality = ConfigDict()  # one entry a name, made by `modality(...)`
 
     c.sde = ConfigDict()
@@ -125,6 +129,29 @@ def lookup(table: dict[str, Any], name: str, what: str):
     if name not in table:
         raise ValueError(f"unknown {what} {name!r}; there are {', '.join(table)}")
     return table[name]
+
+
+def resolve(config, show=print) -> ConfigDict:
+    """The config with what a manifest's files propose for the fields that are open: modalities, their kinds, the grid."""
+    if not config.data.get("manifest"):
+        return config
+    config = ConfigDict(config.to_dict())
+    manifest = Manifest.open(config.data.manifest)
+    grid, proposed = manifest.propose(tuple(config.data.grid) if any(config.data.grid) else None)
+    config.data.grid = grid
+    config.data.modalities = tuple(config.data.modalities) or tuple(proposed)
+    show(f"{config.data.manifest}: {len(manifest.lines)} rows on a grid of {grid[0]} x {grid[1]}")
+    for name in config.data.modalities:
+        if name not in config.modality:
+            if name not in proposed:
+                raise ValueError(f"{config.data.manifest} has no column {name!r}; it has {', '.join(proposed)}")
+            kind, options = proposed[name]
+            config.modality[name] = modality(kind, "manifest", options)
+        entry = config.modality[name]
+        there = sum(cell is not None for cell in manifest.cells[name])
+        options = ", ".join(f"{k} {v}" for k, v in entry.options.items())
+        show(f"  {name}: {entry.kind}{f' ({options})' if options else ''}, in {there} rows")
+    return config
 
 
 def names(config) -> tuple[str, ...]:
@@ -230,8 +257,10 @@ def build_items(config, split: str, name: str):
     return source(data_root(config), split, **plain(entry.source_options))
 
 
-def build_pairs(config, modalities: dict[str, Any], split: str) -> Pairs:
+def build_pairs(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | Table:
     """The rows of a split, encoded."""
+    if config.data.manifest:
+        return Manifest.open(config.data.manifest).table(modalities, split, config.seed, config.data.on_error, show)
     values, labels = {}, {}
     for name, kind in modalities.items():
         items = build_items(config, split, name)
@@ -251,6 +280,37 @@ def to_json(config) -> str:
 def from_json(text: str) -> ConfigDict:
     """The config that `to_json` wrote; lists become tuples."""
     return ConfigDict(_tuples(json.loads(text)))
+
+
+def from_file(path) -> ConfigDict:
+    """The config that a file's `get_config()` makes."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"no config file at {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def changed(config, fields: dict[str, Any]) -> ConfigDict:
+    """A copy with fields set by their dotted names; ValueError for one that does not exist."""
+    config = ConfigDict(config.to_dict())
+    for name, value in fields.items():
+        *path, last = name.split(".")
+        at = config
+        for part in path:
+            at = at.get(part) if isinstance(at, ConfigDict) else None
+        open_ended = path[:1] == ["modality"] or path == ["loss", "weight"]
+        if path[:1] == ["modality"] and len(path) == 2 and config.modality.get(path[1]) is None:
+            config.modality[path[1]] = modality("", "")
+            at = config.modality[path[1]]
+        if path[:1] == ["modality"] and len(path) == 3 and isinstance(config.modality.get(path[1]), ConfigDict):
+            at = config.modality[path[1]][path[2]]
+        if not isinstance(at, ConfigDict) or last not in at and not open_ended:
+            raise ValueError(f"unknown field {name!r} of the config; all fields are in jointdiff/config.py")
+        at[last] = value
+    return config
 
 
 def complete(config) -> ConfigDict:

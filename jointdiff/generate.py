@@ -6,6 +6,7 @@ import torch
 from tqdm import tqdm
 
 from . import config as cfg
+from .data import restored
 from .files import folder_at_once
 from .model import Model
 from .results import Samples
@@ -22,6 +23,7 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
     Raises ValueError that says what was wrong and what is possible.
     """
     out, pairs = {}, None
+    bare = [argument for argument in arguments if "=" not in argument]
     for argument in arguments:
         name, equals, value = argument.partition("=")
         model.layout.check([name])
@@ -34,7 +36,7 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
             pairs = cfg.build_pairs(model.config, model.modalities, "test")
         start = int(torch.randint(len(pairs), (1,), generator=stream(seed, 41)))
         if not equals:
-            out[name] = pairs.rows(start, num)[0][name]
+            out[name] = examples(pairs, model.layout.check(bare), start, num)[name]
             continue
         classes = sorted(set(pairs.labels[name].tolist()))
         wanted = value.removeprefix("class:")
@@ -42,8 +44,24 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
             raise ValueError(f"--given={argument}: expected a class from {classes[0]} to {classes[-1]}")
         rows = (pairs.labels[name] == int(wanted)).nonzero()[:, 0]
         rows = rows[(start + torch.arange(num)) % len(rows)]
-        out[name] = pairs.values[name][rows].float() / 127.5 - 1
+        out[name] = restored(pairs.values[name][rows])
     return out
+
+
+def examples(pairs, names: tuple[str, ...], start: int, num: int) -> dict[str, torch.Tensor]:
+    """`num` rows' channels of modalities from row `start` on, passing over rows that lack one of them."""
+    parts, found = {n: [] for n in names}, 0
+    for first in range(start, start + len(pairs) + num * 10**3, num):
+        values, present, _ = pairs.rows(first, num)
+        whole = present[:, [list(values).index(n) for n in names]].all(1)
+        for n in names:
+            parts[n].append(values[n][whole])
+        found += int(whole.sum())
+        if found >= num:
+            return {n: torch.cat(p)[:num] for n, p in parts.items()}
+        if not found and first > start + len(pairs):
+            break
+    raise ValueError(f"no row of the test split has all of {', '.join(names)}")
 
 
 def read_noise(arguments: list[str]) -> dict[str, float | str]:

@@ -44,7 +44,7 @@ flags.DEFINE_string("condition", None, "How conditions enter; evaluation compare
 def train() -> None:
     import torch.distributed as dist
 
-    from .train import Trainer
+    from .training import Trainer
 
     if FLAGS.config is None or FLAGS.workdir is None:
         raise ValueError("training needs --config=configs/NAME.py and --workdir=FOLDER")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from test_train import tiny
+from test_training import tiny
 
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Pairs, encode_source

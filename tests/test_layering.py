@@ -13,7 +13,7 @@ ORDER = [
     {"model"},
     {"state"},
     {"evaluate", "generate"},
-    {"train"},
+    {"training"},
     {"main"},
 ]
 LEVEL = {name: i for i, names in enumerate(ORDER) for name in names}

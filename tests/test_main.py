@@ -11,11 +11,11 @@ from absl import flags
 from absl.testing import flagsaver
 from conftest import ROOT
 from scipy.io import wavfile
-from test_train import tiny
+from test_training import tiny
 
 from jointdiff import config as cfg
 from jointdiff import main, state
-from jointdiff.train import Trainer
+from jointdiff.training import Trainer
 
 if not flags.FLAGS.is_parsed():
     flags.FLAGS([sys.argv[0]])

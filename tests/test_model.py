@@ -1,6 +1,6 @@
 import pytest
 import torch
-from test_train import tiny
+from test_training import tiny
 
 import jointdiff
 from jointdiff import config as cfg

@@ -1,6 +1,6 @@
 """The smallest run that goes through everything, for tests that start processes."""
 
-from test_train import tiny
+from test_training import tiny
 
 
 def get_config():

@@ -3,7 +3,8 @@
 A source is a function `(root, split, **options) -> Items`. Offline it says which file it wants and how to get it.
 """
 
-from .loader import Pairs, encode_source
+from .loader import Pairs, Table, encode_source, restored, stored
+from .manifest import Manifest
 from .sources import SOURCES, Items
 
-__all__ = ["SOURCES", "Items", "Pairs", "encode_source"]
+__all__ = ["SOURCES", "Items", "Manifest", "Pairs", "Table", "encode_source", "restored", "stored"]

@@ -1,7 +1,7 @@
-"""Pairs: aligned rows drawn from encoded sources by class, with fresh partners in every epoch.
+"""Rows of aligned values from encoded items: paired by class with fresh partners, or as they stand in a table.
 
-Everything fits in memory as uint8 channels. Row k of training is a pure function of (seed, k), so where a run stands in
-its data is one integer.
+Everything fits in memory, as uint8 channels where 8 bits are enough. Row k of training is a pure function of (seed, k), so
+where a run stands in its data is one integer.
 """
 
 import numpy as np
@@ -12,18 +12,29 @@ from ..streams import stream
 
 
 def encode_source(modality, items, chunk: int = 2048) -> torch.Tensor:
-    """A source's raw items as uint8 channels `(N, C, H, W)`; 0 ... 255 stands for [-1, 1]."""
+    """A source's raw items as stored channels `(N, C, H, W)`."""
     parts = []
     for i in tqdm(range(0, len(items.labels), chunk), desc="encoding", unit="part", leave=False, disable=None):
-        x = modality.encode(items.raw[i : i + chunk])
-        parts.append(((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
+        parts.append(stored(modality, modality.encode(items.raw[i : i + chunk])))
     return torch.cat(parts)
+
+
+def stored(modality, channels: torch.Tensor) -> torch.Tensor:
+    """Channels as they are kept: uint8, 0 ... 255 for [-1, 1]; unchanged for a modality that says `exact`."""
+    if getattr(modality, "exact", False):
+        return channels
+    return ((channels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def restored(values: torch.Tensor) -> torch.Tensor:
+    """Float channels from stored ones."""
+    return values.float() / 127.5 - 1 if values.dtype == torch.uint8 else values
 
 
 class Pairs:
     """Rows of all modalities that share a class.
 
-    `values[name]` is `(N_m, C_m, H, W)` uint8 and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
+    `values[name]` is `(N_m, C_m, H, W)`, stored, and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
     modality once; its partners are drawn anew from the same class. Where a class has no item in a modality, the row
     lacks it: `present` is False there and the values are 0.
     """
@@ -60,23 +71,57 @@ class Pairs:
             self._epoch, self._plan = epoch, (index, labels)
         return self._plan
 
-    def rows(self, start: int, count: int) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-        """Rows start ... start + count of the endless sequence of epochs.
+    def rows(self, start: int, count: int):
+        """See `gather`."""
+        return gather(self, start, count)
 
-        Returns `{name: (count, C_m, H, W)}` float32 in [-1, 1], `present` (count, M) bool, and labels (count,).
-        """
-        picked, labels = {n: [] for n in self.values}, []
-        while count:
-            epoch, at = divmod(start, len(self))
-            take = min(count, len(self) - at)
-            index, label = self.plan(epoch)
-            for name in self.values:
-                picked[name].append(index[name][at : at + take])
-            labels.append(label[at : at + take])
-            start, count = start + take, count - take
-        index = {n: torch.cat(p) for n, p in picked.items()}
-        present = torch.stack([i >= 0 for i in index.values()], dim=1)
-        values = {n: self.values[n][i.clamp(min=0)].float() / 127.5 - 1 for n, i in index.items()}
-        for column, name in enumerate(values):
-            values[name][~present[:, column]] = 0
-        return values, present, torch.cat(labels)
+
+class Table:
+    """Rows as they stand, each visited once an epoch, in a fresh order; some lack some modalities.
+
+    `values[name]` holds the items that there are, stored, and `index[name]` `(rows,)` the item of each row, -1 for none;
+    `classes` `(rows,)` are the rows' labels.
+    """
+
+    def __init__(
+        self, values: dict[str, torch.Tensor], index: dict[str, torch.Tensor], classes: torch.Tensor, seed: int = 0
+    ):
+        self.values, self.index, self.classes, self.seed = values, index, classes, seed
+        self.labels = {n: classes[(i >= 0).nonzero()[:, 0]] for n, i in index.items()}
+        self._epoch, self._plan = None, None
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def plan(self, epoch: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Item indices of every modality (-1: none) and labels of an epoch's rows."""
+        if epoch != self._epoch:
+            order = torch.randperm(len(self), generator=stream(self.seed, 12, epoch))
+            self._epoch, self._plan = epoch, ({n: i[order] for n, i in self.index.items()}, self.classes[order])
+        return self._plan
+
+    def rows(self, start: int, count: int):
+        """See `gather`."""
+        return gather(self, start, count)
+
+
+def gather(data, start: int, count: int) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Rows start ... start + count of the endless sequence of epochs of `data.plan`.
+
+    Returns `{name: (count, C_m, H, W)}` float32 in [-1, 1], `present` (count, M) bool, and labels (count,).
+    """
+    picked, labels = {n: [] for n in data.values}, []
+    while count:
+        epoch, at = divmod(start, len(data))
+        take = min(count, len(data) - at)
+        index, label = data.plan(epoch)
+        for name in data.values:
+            picked[name].append(index[name][at : at + take])
+        labels.append(label[at : at + take])
+        start, count = start + take, count - take
+    index = {n: torch.cat(p) for n, p in picked.items()}
+    present = torch.stack([i >= 0 for i in index.values()], dim=1)
+    values = {n: restored(data.values[n][i.clamp(min=0)]) for n, i in index.items()}
+    for column, name in enumerate(values):
+        values[name][~present[:, column]] = 0
+    return values, present, torch.cat(labels)

@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from .. import config as cfg
-from ..data import encode_source
+from ..data import encode_source, restored
 from ..data.sources import CLASSES
 from ..files import write_atomically
 from ..streams import stream
@@ -75,7 +75,7 @@ def train_classifier(values: torch.Tensor, labels: torch.Tensor, seed: int, batc
         model.train().to(memory_format=torch.channels_last)
         for _ in tqdm(range(UPDATES), desc="training a judge", leave=False, disable=None):
             rows = torch.randint(len(values), (batch,), generator=generator)
-            x = values[rows].float() / 127.5 - 1
+            x = restored(values[rows])
             dy, dx = torch.randint(-2, 3, (2,), generator=generator).tolist()
             x = torch.roll(x, (dy, dx), (2, 3)) + 0.1 * torch.randn(x.shape, generator=generator)
             loss = nn.functional.cross_entropy(model(x), labels[rows], label_smoothing=0.05)
@@ -113,5 +113,5 @@ def build_judge(config, name: str, modality):
 def ceiling(judge, config, name: str, modality) -> float:
     """The judge's accuracy on all real test items."""
     items = cfg.build_items(config, "test", name)
-    values = encode_source(modality, items).float() / 127.5 - 1
+    values = restored(encode_source(modality, items))
     return float((judge.judge(values) == torch.as_tensor(items.labels)).float().mean())

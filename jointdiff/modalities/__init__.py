@@ -5,12 +5,13 @@ A modality encodes a batch of raw values to `(N, C, H, W)` float32 and decodes s
     channels, rate            number of channels; samples a second for sound, else None
     encode(raw) -> channels   raw: the batch form named in the class
     decode(channels) -> raw
-    read(argument) -> raw     one value (a batch of 1) from a command line argument: a path, or the text itself
+    read(argument) -> raw     one value (a batch of 1) from what a user has: a path, the text itself, a picture, an array
     picture(channels)         `(N, h, w, 3)` uint8, something to look at
 """
 
+from .array import Array
 from .audio import Audio
 from .image import Image
 from .text import Text
 
-MODALITIES = {"image": Image, "text": Text, "audio": Audio}
+MODALITIES = {"image": Image, "text": Text, "audio": Audio, "array": Array}

@@ -9,6 +9,7 @@ Mel scale: O'Shaughnessy 1987, `m = 2595 log10(1 + f / 700)`. Loudness is not co
 """
 
 import os
+import struct
 
 import numpy as np
 import torch
@@ -156,7 +157,7 @@ class Audio:
             rate, wave = wavfile.read(argument)
         except FileNotFoundError:
             raise ValueError(f"no sound at {argument!r}") from None
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, struct.error) as error:
             raise ValueError(f"{argument!r} is not a WAV file that can be read: {error}") from None
         return [self.fit(wave, rate, repr(argument))]
 

@@ -10,6 +10,7 @@ import pathlib
 import signal
 import sys
 import time
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from . import config as cfg
 from . import state
+from .data import restored
 from .evaluate.coherence import coherence, directions
 from .evaluate.judge import build_judges
 from .files import write_atomically
@@ -31,7 +33,7 @@ from .streams import stream
 LEVELS = torch.tensor([0.1, 0.3, 1.0, 3.0, 10.0])  # edges of the noise levels that the loss is logged by
 
 
-FREE = ("data.root:", "sample.")  # fields that may change in a run: they are no part of its training
+FREE = ("data.root:", "data.on_error:", "sample.")  # fields that may change in a run: they are no part of its training
 
 
 class NotFinite(RuntimeError):
@@ -93,7 +95,7 @@ def rate(step: int, c, steps: int) -> float:
 
 def moments(pairs) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of each modality's channels over its training items, `(M,)` each."""
-    values = [v[:: max(1, len(v) // 4096)].float() / 127.5 - 1 for v in pairs.values.values()]
+    values = [restored(v[:: max(1, len(v) // 4096)]) for v in pairs.values.values()]
     return torch.stack([v.mean() for v in values]), torch.stack([v.std().clamp(min=1e-3) for v in values])
 
 
@@ -101,9 +103,10 @@ class Trainer:
     """One run in a workdir."""
 
     def __init__(self, config, workdir: pathlib.Path):
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        config = cfg.resolve(config, self.log)
         self.config, self.workdir = config, pathlib.Path(workdir)
         c = config.train
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if c.batch % (self.world * c.accumulate):
             raise ValueError(
@@ -125,7 +128,7 @@ class Trainer:
         self.modalities = cfg.build_modalities(config)
         self.layout = cfg.build_layout(config, self.modalities)
         self.log("reading data")
-        self.pairs = cfg.build_pairs(config, self.modalities, "train")
+        self.pairs = cfg.build_pairs(config, self.modalities, "train", self.log)
         first = state.load(c.init, "cpu").denoiser if c.init and not saved else None
         if saved:
             mean, std = saved["data_mean"], saved["data_std"]
@@ -261,7 +264,7 @@ class Trainer:
             self.workdir.mkdir(parents=True, exist_ok=True)
             write_atomically(self.workdir / "config.json", lambda p: p.write_text(cfg.to_json(self.config)))
             writer = SummaryWriter(self.workdir / "tensorboard", purge_step=self.step or None)
-            if c.evaluate_every and self.step < c.steps:
+            if c.evaluate_every and self.step < c.steps and not self.config.data.manifest:
                 self.log("preparing the judges of coherence")
                 judges, test = (
                     build_judges(self.config, self.modalities),
@@ -332,7 +335,8 @@ class Trainer:
         """Coherence of every direction in which nothing is left out, and samples, to TensorBoard and `coherence.jsonl`."""
         began, model, num = time.monotonic(), self.model(), self.config.train.evaluate_num
         figures = {}
-        for direction in directions(self.layout.names, leave_out=False):
+        # classes are known of sources alone; a manifest's rows are judged by eye
+        for direction in directions(self.layout.names, leave_out=False) if judges else ():
             for name, value in coherence(model, judges, test, direction, num).items():
                 if name == "joint" and direction.given:
                     continue
@@ -349,6 +353,8 @@ class Trainer:
             elif isinstance(raw, list):
                 writer.add_text(name, ", ".join(map(repr, raw)), self.step)
         writer.flush()
+        if not judges:
+            return
         with open(self.workdir / "coherence.jsonl", "a") as file:
             file.write(json.dumps({"step": self.step, "num": num, **figures}) + "\n")
         self.log(
@@ -363,3 +369,34 @@ def clock(seconds: float) -> str:
     seconds = int(seconds)
     hours, minutes = seconds // 3600, seconds // 60 % 60
     return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+
+
+def train(config=None, workdir="runs/model", data=None, **fields) -> Model:
+    """Train a model from Python, or go on with one, and return it.
+
+    Args:
+        config: a ConfigDict, the path of a config file, a dict of fields that differ from the defaults, or None.
+        workdir: folder of the run; the same call goes on where the last one stopped.
+        data: the path of a manifest, instead of the config's sources.
+        fields: single fields by their dotted name, such as `**{"train.steps": 1000}`.
+
+    A field that does not exist is a ValueError that names it.
+    """
+    if isinstance(config, str | pathlib.Path):
+        config = cfg.from_file(config)
+    elif config is None or isinstance(config, Mapping) and not hasattr(config, "to_dict"):
+        config, fields = cfg.default(), {**flat(config or {}), **fields}
+    if data is not None:
+        open_grid = {} if "data.grid" in fields or config.data.modalities else {"data.grid": (0, 0)}
+        fields = {**open_grid, **fields, "data.manifest": str(data)}
+    trainer = Trainer(cfg.changed(config, fields), pathlib.Path(workdir))
+    trainer.run()
+    return trainer.model()
+
+
+def flat(fields: Mapping, prefix: str = "") -> dict:
+    """{"train": {"steps": 3}} to {"train.steps": 3}."""
+    out = {}
+    for key, value in fields.items():
+        out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return out

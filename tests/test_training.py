@@ -14,7 +14,7 @@ from conftest import ROOT
 from jointdiff import config as cfg
 from jointdiff import state
 from jointdiff.config import precision
-from jointdiff.train import Average, NotFinite, Trainer, optimizers, rate
+from jointdiff.training import Average, NotFinite, Trainer, optimizers, rate
 
 
 def tiny(**train):

@@ -1,0 +1,262 @@
+"""A user's own data: a table of files and values, read without a line of code.
+
+A manifest is a CSV file with a header, or JSON lines. A column is a modality; the columns `label` and `split` ("train",
+"test") are special. A cell is a path (from the manifest's folder) of a picture, a WAV file or an array, or a text; JSON
+lines may also hold numbers, nested as an array. Empty cells, and keys that a line lacks, are missing there.
+"""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import struct
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from scipy.io import wavfile
+from tqdm import tqdm
+
+from .loader import Table, stored
+
+SPECIAL = ("label", "split")
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+ARRAYS = (".npy", ".npz")
+SIDE = 64  # longest side of a grid that is proposed
+TEST_EVERY = 10  # without a column `split`, this part of the rows is the test split
+
+
+@dataclasses.dataclass
+class Manifest:
+    """`columns` in order; `cells[column]` a value or None a row; `lines` the rows' line numbers in the file."""
+
+    path: pathlib.Path
+    columns: tuple[str, ...]
+    cells: dict[str, list[Any]]
+    labels: list[str | None]
+    splits: list[str]
+    lines: list[int]
+
+    @classmethod
+    def open(cls, path) -> "Manifest":
+        """Read the table; ValueError with line numbers for what is no table."""
+        path = pathlib.Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise ValueError(f"no manifest at {path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"the manifest {path} cannot be read: {error}") from None
+        rows = _json_rows(path, text) if path.suffix in (".jsonl", ".json") else _csv_rows(path, text)
+        columns = list(dict.fromkeys(k for _, row in rows for k in row if k not in SPECIAL))
+        used = [c for c in columns if any(row.get(c) not in (None, "") for _, row in rows)]
+        if not rows or not used:
+            raise ValueError(f"the manifest {path} has no rows with values; expected a header and a column a modality")
+        cells = {c: [None if row.get(c) in (None, "") else row[c] for _, row in rows] for c in used}
+        splits = []
+        for i, (line, row) in enumerate(rows):
+            split = row.get("split") or ("test" if i % TEST_EVERY == TEST_EVERY - 1 else "train")
+            if split not in ("train", "test"):
+                raise ValueError(f"{path}, line {line}: split is {split!r}; expected train or test")
+            splits.append(split)
+        labels = [None if row.get("label") in (None, "") else str(row["label"]) for _, row in rows]
+        return cls(path, tuple(used), cells, labels, splits, [line for line, _ in rows])
+
+    def value(self, cell):
+        """A cell as a modality reads it: a path made absolute, a text, or an array."""
+        if isinstance(cell, str):
+            found = self.path.parent / cell
+            return str(found) if _is_path(cell) else cell
+        return np.asarray(cell, dtype=np.float64)
+
+    def classes(self) -> np.ndarray:
+        """The rows' labels as numbers, in the order of the names; all 0 when there are none."""
+        names = sorted({label for label in self.labels if label is not None}, key=lambda v: (len(v), v))
+        return np.array([names.index(label) if label is not None else 0 for label in self.labels], dtype=np.int64)
+
+    def table(self, modalities: dict, split: str, seed: int = 0, on_error: str = "stop", show=print) -> Table:
+        """The rows of a split as stored channels.
+
+        Every cell of every row is read first, of both splits: what cannot be read is listed with line number and reason,
+        all of it at once, in a ValueError; with on_error = "skip" those rows are left out, and `show` is told how many.
+        """
+        if on_error not in ("stop", "skip"):
+            raise ValueError(f"config.data.on_error is {on_error!r}; expected stop or skip")
+        lost = [n for n in modalities if n not in self.columns]
+        if lost:
+            raise ValueError(f"{self.path} has no column {lost[0]!r}; it has {', '.join(self.columns)}")
+        read, wrong = {n: {} for n in modalities}, {}
+        for row in tqdm(range(len(self.lines)), desc="reading", unit="row", leave=False, disable=None):
+            for name, modality in modalities.items():
+                if self.cells[name][row] is None:
+                    continue
+                try:
+                    channels = modality.encode(modality.read(self.value(self.cells[name][row])))
+                    read[name][row] = stored(modality, channels)[0]
+                except ValueError as error:
+                    wrong.setdefault(row, []).append(f"line {self.lines[row]}, {name}: {error}")
+        if wrong and on_error == "stop":
+            listed = "\n  ".join(reason for reasons in wrong.values() for reason in reasons)
+            raise ValueError(
+                f"{len(wrong)} of {len(self.lines)} rows of {self.path} cannot be read; mend them, or go on without them by "
+                f"--config.data.on_error=skip\n  {listed}"
+            )
+        if wrong:
+            show(f"{len(wrong)} of {len(self.lines)} rows of {self.path} cannot be read and are left out")
+        rows = [r for r in range(len(self.lines)) if r not in wrong and any(r in v for v in read.values())]
+        rows = [r for r in rows if self.splits[r] == split]
+        if not rows:
+            raise ValueError(f"{self.path} has no row for the {split} split")
+        index, values = {}, {}
+        for name in modalities:
+            have = [r for r in rows if r in read[name]]
+            if not have:
+                raise ValueError(f"the column {name!r} of {self.path} is empty in all rows of the {split} split")
+            place = {r: i for i, r in enumerate(have)}
+            index[name] = torch.tensor([place.get(r, -1) for r in rows])
+            values[name] = torch.stack([read[name][r] for r in have])
+        return Table(values, index, torch.from_numpy(self.classes()[rows]), seed)
+
+    def propose(self, grid: tuple[int, int] | None = None) -> tuple[tuple[int, int], dict[str, tuple[str, dict]]]:
+        """The grid (when it is not given), and `{column: (kind of modality, its options)}`, from a look at the files.
+
+        Every cell is looked at; one that cannot be read is passed over here and reported when the data are read.
+        """
+        looked = {c: [v for v in map(self._look, self.cells[c]) if v is not None] for c in self.columns}
+        sizes = Counter(v["size"] for values in looked.values() for v in values if "size" in v)
+        if grid is None:
+            grid = _grid(max(sizes, key=lambda s: (sizes[s], s))) if sizes else (32, 32)
+        out = {}
+        for column, values in looked.items():
+            if not values:
+                raise ValueError(
+                    f"{self.path}: no cell of the column {column!r} can be read; the first is {self._first(column)}"
+                )
+            kinds = Counter(v["kind"] for v in values)
+            kind = max(kinds, key=kinds.get)
+            out[column] = (kind, _options(kind, [v for v in values if v["kind"] == kind], grid, column))
+        return grid, out
+
+    def _first(self, column):
+        line, cell = next((n, c) for n, c in zip(self.lines, self.cells[column]) if c is not None)
+        return f"{cell!r} in line {line}"
+
+    def _look(self, cell) -> dict | None:
+        """What a cell is: its kind, size and range; None when it is missing or cannot be read."""
+        if cell is None:
+            return None
+        try:
+            value = self.value(cell)
+            if isinstance(value, np.ndarray):
+                return _array(value)
+            if not _is_path(cell):
+                return {"kind": "text", "text": value}
+            suffix = pathlib.Path(value).suffix.lower()
+            if suffix in ARRAYS:
+                with open(value, "rb"):
+                    value = np.load(value, allow_pickle=False)
+                return _array(value[value.files[0]] if hasattr(value, "files") else value)
+            if suffix == ".wav":
+                rate, wave = wavfile.read(value)
+                return {"kind": "audio", "rate": int(rate), "seconds": len(wave) / rate}
+            with PIL.Image.open(value) as file:
+                file.load()
+                if file.mode.startswith("I") or file.mode == "F":
+                    return _array(np.asarray(file, dtype=np.float64))
+                grey = file.mode in ("1", "L", "LA")
+                return {"kind": "image", "size": (file.height, file.width), "mode": "L" if grey else "RGB"}
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+            SyntaxError,
+            IndexError,
+            TypeError,
+            struct.error,
+            PIL.Image.DecompressionBombError,
+        ):
+            return None
+
+
+def _is_path(cell) -> bool:
+    suffix = pathlib.PurePath(cell).suffix.lower() if isinstance(cell, str) and len(cell) < 4096 else ""
+    return suffix in (*PICTURES, *ARRAYS, ".wav")
+
+
+def _array(value):
+    value = np.asarray(value, dtype=np.float64)
+    value = value[None] if value.ndim == 2 else value
+    if value.ndim != 3 or not value.size or not np.isfinite(value).all():
+        return None
+    return {
+        "kind": "array",
+        "size": value.shape[1:],
+        "channels": value.shape[0],
+        "low": value.min((1, 2)),
+        "high": value.max((1, 2)),
+    }
+
+
+def _grid(size):
+    """The size itself, or, when it is longer than SIDE, its shape at that length in multiples of 4."""
+    if max(size) <= SIDE:
+        return tuple(int(v) for v in size)
+    return tuple(max(4, int(round(v * SIDE / max(size) / 4)) * 4) for v in size)
+
+
+def _options(kind, values, grid, column):
+    if kind == "image":
+        return {"mode": "RGB" if any(v["mode"] == "RGB" for v in values) else "L"}
+    if kind == "audio":
+        rate = min(16000, max(v["rate"] for v in values))
+        seconds = float(np.ceil(10 * max(v["seconds"] for v in values)) / 10)
+        return {"rate": rate, "seconds": seconds, "fold": (2, 2)}
+    if kind == "array":
+        channels = Counter(v["channels"] for v in values).most_common(1)[0][0]
+        same = [v for v in values if v["channels"] == channels]
+        low, high = np.min([v["low"] for v in same], 0), np.max([v["high"] for v in same], 0)
+        high = np.where(high > low, high, low + 1)
+        return {"channels": channels, "low": tuple(map(float, low)), "high": tuple(map(float, high))}
+    longest = max(len(v["text"]) for v in values)
+    for cell in ((8, 14), (6, 10), (5, 8), (4, 6), (3, 5)):
+        if (grid[1] // cell[0]) * (grid[0] // cell[1]) >= longest:
+            return {"cell": cell}
+    raise ValueError(
+        f"the longest text of the column {column!r} has {longest} characters, and {(grid[1] // 3) * (grid[0] // 5)} of "
+        f"3 x 5 pixels fit on the grid of {grid[0]} x {grid[1]}; set a larger --config.data.grid"
+    )
+
+
+def _csv_rows(path, text):
+    try:
+        reader = csv.reader(text.splitlines(), strict=True)
+        head = next(reader, [])
+        if len(set(head)) != len(head) or any(not h.strip() for h in head):
+            raise ValueError(f"the header of {path} has empty or repeated names: {head}")
+        rows = []
+        for row in reader:
+            if not any(row):
+                continue
+            if len(row) != len(head):
+                raise ValueError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(head)}")
+            rows.append((reader.line_num, dict(zip([h.strip() for h in head], row))))
+        return rows
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _json_rows(path, text):
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: no JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
+        rows.append((number, row))
+    return rows

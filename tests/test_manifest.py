@@ -1,0 +1,249 @@
+"""A user's own table: what is proposed, what is read, and what is said of what cannot be."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from scipy.io import wavfile
+
+import jointdiff
+from jointdiff import config as cfg
+from jointdiff.data import Manifest
+from jointdiff.modalities.array import Array
+from jointdiff.training import Trainer
+
+
+def folder(path, rows=20):
+    """Pictures of 12 x 8, 16-bit arrays, npy arrays of two channels, sounds and words; every third row lacks its sound."""
+    rng = np.random.default_rng(0)
+    lines = ["photo,depth,bands,sound,word,label,split"]
+    for i in range(rows):
+        PIL.Image.fromarray(rng.integers(0, 255, (12, 8, 3), dtype=np.uint8)).save(path / f"{i}.png")
+        PIL.Image.fromarray(rng.integers(0, 40000, (12, 8), dtype=np.uint16)).save(path / f"d{i}.png")
+        np.save(path / f"b{i}.npy", rng.normal(100 * (i % 2), 5, (2, 12, 8)))
+        wavfile.write(path / f"{i}.wav", 4000, (rng.normal(size=1000 + 10 * i) * 3000).astype(np.int16))
+        sound = "" if i % 3 == 2 else f"{i}.wav"
+        split = "test" if i >= 16 else "train"
+        lines.append(f"{i}.png,d{i}.png,b{i}.npy,{sound},{'odd' if i % 2 else 'even'},{i % 2},{split}")
+    (path / "table.csv").write_text("\n".join(lines) + "\n")
+    return path / "table.csv"
+
+
+def own(manifest, **fields):
+    small = {"train.steps": 2, "train.batch": 4, "backbone.unet.widths": (8, 16), "backbone.unet.blocks": (1, 1),
+             "backbone.unet.attention": (False, False), "data.grid": (0, 0)}  # fmt: skip
+    return cfg.changed(cfg.default(), {**small, "data.manifest": str(manifest), **fields})
+
+
+def test_the_files_say_what_they_are(tmp_path):
+    said = []
+    c = cfg.resolve(own(folder(tmp_path)), said.append)
+    assert tuple(c.data.grid) == (12, 8) and c.data.modalities == ("photo", "depth", "bands", "sound", "word")
+    assert {n: c.modality[n].kind for n in c.modality} == {
+        "photo": "image", "depth": "array", "bands": "array", "sound": "audio", "word": "text"}  # fmt: skip
+    assert c.modality.photo.options.mode == "RGB" and c.modality.bands.options.channels == 2
+    assert c.modality.sound.options.rate == 4000 and c.modality.sound.options.seconds == pytest.approx(0.3)
+    assert c.modality.depth.options.high[0] > 30000 and c.modality.bands.options.low[0] < 100
+    assert any("on a grid of 12 x 8" in line for line in said) and any("in 14 rows" in line for line in said)
+
+
+def test_rows_are_aligned_and_know_what_they_lack(tmp_path):
+    c = cfg.resolve(own(folder(tmp_path)), lambda line: None)
+    modalities = cfg.build_modalities(c)
+    table = cfg.build_pairs(c, modalities, "train")
+    assert len(table) == 16 and len(cfg.build_pairs(c, modalities, "test")) == 4
+    values, present, labels = table.rows(0, 16)
+    words = modalities["word"].decode(values["word"])
+    assert [w == "odd" for w in words] == [bool(v) for v in labels.tolist()]
+    bands = modalities["bands"].decode(values["bands"])  # a row's array is its own, in its own units
+    assert [m > 50 for m in bands.mean((1, 2, 3))] == [w == "odd" for w in words]
+    assert int(present[:, 3].sum()) == 11 and present[:, [0, 1, 2, 4]].all()
+    assert (values["sound"][~present[:, 3]] == 0).all()
+    again = table.rows(16, 16)[2]
+    assert sorted(again.tolist()) == sorted(labels.tolist()) and again.tolist() != labels.tolist()
+
+
+def test_training_sampling_and_back_to_the_datas_own_units(tmp_path):
+    manifest = folder(tmp_path)
+    trainer = Trainer(own(manifest), tmp_path / "run")
+    trainer.run()
+    model = jointdiff.load(tmp_path / "run")
+    assert model.layout.grid == (12, 8)
+    value = np.load(tmp_path / "b1.npy")
+    drawn = model.sample({"bands": value, "photo": tmp_path / "1.png"}, steps=2)
+    assert np.allclose(drawn.raw("bands")[0], value, atol=1e-3)
+    assert drawn.raw("depth").shape == (1, 1, 12, 8)
+    from jointdiff.generate import generate
+
+    generate(model, tmp_path / "out", ["sound", "word"], 3, 0, show=lambda line: None, steps=2)
+    assert (tmp_path / "out" / "samples.json").exists()
+
+
+def test_json_lines_may_hold_arrays(tmp_path):
+    rows = [
+        {"a": (np.eye(4) * i).tolist(), "b": f"t{i}"} if i % 4 else {"a": (np.eye(4) * i).tolist()} for i in range(12)
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    model = jointdiff.train(
+        {"train": {"steps": 2, "batch": 4}, "backbone": {"name": "mlp"}}, tmp_path / "run", data=tmp_path / "t.jsonl"
+    )
+    assert model.layout.grid == (4, 4) and set(model.layout.names) == {"a", "b"}
+    assert model.modalities["a"].high[0] == 11
+
+
+def spoil(path, name):
+    """The table of `folder` with one thing wrong."""
+    manifest = folder(path)
+    lines = manifest.read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    return manifest, lines, cells
+
+
+BAD_ROWS = [
+    ("0.png", lambda p: (p / "0.png").unlink(), "line 2, photo: no picture at"),
+    ("0.png", lambda p: (p / "0.png").write_bytes(b"not a picture"), "line 2, photo: .* is not a picture"),
+    (
+        "0.png",
+        lambda p: (p / "0.png").write_bytes((p / "0.png").read_bytes()[:60]),
+        "line 2, photo: .* is not a picture",
+    ),
+    ("0.png", lambda p: (p / "0.png").write_bytes(b""), "line 2, photo: .* is not a picture"),
+    ("b3.npy", lambda p: (p / "b3.npy").unlink(), "line 5, bands: no array at"),
+    ("b3.npy", lambda p: (p / "b3.npy").write_bytes(b"\x93NUMPY"), "line 5, bands"),
+    ("b3.npy", lambda p: np.save(p / "b3.npy", np.zeros((3, 12, 8))), r"line 5, bands: an array is \(2, h, w\)"),
+    ("b3.npy", lambda p: np.save(p / "b3.npy", np.full((2, 12, 8), np.nan)), "line 5, bands: .*not finite"),
+    ("b3.npy", lambda p: np.save(p / "b3.npy", np.array(["a"])), "line 5, bands"),
+    ("b3.npy", lambda p: np.save(p / "b3.npy", np.array([{}], dtype=object)), "line 5, bands"),
+    ("4.wav", lambda p: (p / "4.wav").unlink(), "line 6, sound: no sound at"),
+    ("4.wav", lambda p: (p / "4.wav").write_bytes(b"RIFF"), "line 6, sound: .* is not a WAV file"),
+    ("4.wav", lambda p: (p / "4.wav").write_bytes(b""), "line 6, sound"),
+]
+
+
+@pytest.mark.parametrize("name,damage,message", BAD_ROWS, ids=lambda v: v if isinstance(v, str) else "")
+def test_rows_that_cannot_be_read_are_named_or_skipped(name, damage, message, tmp_path):
+    manifest = folder(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=message) as stop:
+        Trainer(own(manifest), tmp_path / "run")
+    assert "1 of 20 rows" in str(stop.value) and "on_error=skip" in str(stop.value)
+    assert not (tmp_path / "run").exists()
+    said = []
+    c = cfg.resolve(own(manifest, **{"data.on_error": "skip"}), said.append)
+    assert len(cfg.build_pairs(c, cfg.build_modalities(c), "train", said.append)) == 15
+    assert any("1 of 20 rows" in line for line in said)
+
+
+def test_all_that_is_wrong_is_listed_at_once(tmp_path):
+    manifest = folder(tmp_path)
+    (tmp_path / "0.png").unlink()
+    (tmp_path / "4.wav").unlink()
+    text = manifest.read_text().replace("7.png,d7.png,b7.npy,7.wav,odd", "7.png,d7.png,b7.npy,7.wav,ÖDD")
+    manifest.write_text(text)
+    with pytest.raises(ValueError) as stop:
+        Trainer(own(manifest), tmp_path / "run")
+    assert all(part in str(stop.value) for part in ("3 of 20 rows", "line 2, photo", "line 6, sound", "line 9, word"))
+
+
+@pytest.mark.parametrize(
+    "file,text,message",
+    [
+        ("t.csv", None, "no manifest at"),
+        ("t.csv", "", "has no rows with values"),
+        ("t.csv", "a,b\n", "has no rows with values"),
+        ("t.csv", "a,b\n,\n,\n", "has no rows with values"),
+        ("t.csv", "label,split\n1,train\n", "has no rows with values"),
+        ("t.csv", "a,a\none,two\n", "empty or repeated names"),
+        ("t.csv", "a,\none,two\n", "empty or repeated names"),
+        ("t.csv", "a,b\none\n", "line 2: 1 cells; the header has 2"),
+        ("t.csv", "a,b\none,two,three\n", "line 2: 3 cells; the header has 2"),
+        ("t.csv", 'a,b\none,"two\n', "line 2"),
+        ("t.csv", b"\xff\xfe\x00a", "cannot be read"),
+        ("t.csv", "a,split\none,val\n", "line 2: split is 'val'; expected train or test"),
+        ("t.csv", "a,b\nx.png,y.png\n", "no cell of the column 'a' can be read; the first is 'x.png' in line 2"),
+        ("t.csv", "a,split\none,test\n", "has no row for the train split"),
+        ("t.csv", "a,b,split\none,,train\ntwo,two,test\n", "the column 'b' .* is empty in all rows of the train split"),
+        ("t.csv", f"a,b\n{'x' * 500},y\n", "the longest text of the column 'a' has 500 characters"),
+        ("t.jsonl", "{", "line 1: no JSON"),
+        ("t.jsonl", "[1]\n", "line 1: expected an object, got list"),
+        ("t.jsonl", '{"a": "x"}\n{"a": \n', "line 2: no JSON"),
+        ("t.jsonl", "", "has no rows with values"),
+        ("t.jsonl", '{"a": [[1, 2], [3]], "b": "x"}', "no cell of the column 'a'"),
+        ("t.jsonl", '{"a": [[1, null]], "b": "x"}', "no cell of the column 'a'"),
+        ("t.jsonl", '{"a": [[]], "b": "x"}', "no cell of the column 'a'"),
+    ],
+)
+def test_tables_that_are_none(file, text, message, tmp_path):
+    if text is not None:
+        (tmp_path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=message):
+        Trainer(own(tmp_path / file), tmp_path / "run")
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "fields,message",
+    [
+        ({"data.modalities": ("words",)}, "has no column 'words'; it has photo, depth"),
+        ({"data.on_error": "ignore"}, "expected stop or skip"),
+        ({"data.nothing": 1}, "unknown field 'data.nothing'"),
+        ({"steps": 1}, "unknown field 'steps'"),
+        ({"train.steps.more": 1}, "unknown field 'train.steps.more'"),
+        ({"modality.word.options.cell": (2, 2)}, "too small for letters"),
+        ({"modality.bands.options.low": (1e9, 1e9)}, "must be below high"),
+    ],
+)
+def test_fields_that_do_not_fit(fields, message, tmp_path):
+    manifest = folder(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        c = cfg.resolve(own(manifest, **{k: v for k, v in fields.items() if not k.startswith("modality")}), print)
+        Trainer(cfg.changed(c, {k: v for k, v in fields.items() if k.startswith("modality")}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_without_splits_keeps_a_tenth_for_tests(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "one,two\n" * 30)
+    splits = Manifest.open(tmp_path / "t.csv").splits
+    assert splits.count("test") == 3 and len(splits) == 30
+
+
+def test_arrays_keep_their_units_and_their_values_beyond_the_range():
+    array = Array((4, 6), 2, (0.0, -10.0), (1.0, 10.0))
+    raw = np.random.default_rng(0).normal(0, 20, (3, 2, 4, 6))
+    assert np.allclose(array.decode(array.encode(raw)), raw, atol=1e-4)
+    corners = array.encode(np.stack([np.zeros((4, 6)), np.full((4, 6), 10.0)])[None])
+    assert corners[0, 0, 0, 0] == -1 and corners[0, 1, 0, 0] == 1
+    smooth = np.broadcast_to(np.linspace(0, 1, 12)[:, None], (8, 2, 12, 18))
+    assert array.encode(smooth).shape == (8, 2, 4, 6)
+    assert array.picture(torch.zeros(2, 2, 4, 6)).shape == (2, 4, 12, 3)
+    for raw in (np.zeros((2, 4, 6)), np.zeros((1, 3, 4, 6)), np.full((1, 2, 4, 6), np.inf)):
+        with pytest.raises(ValueError, match="array"):
+            array.encode(raw)
+
+
+def test_array_files(tmp_path):
+    array, rng = Array((4, 6)), np.random.default_rng(0)
+    value = rng.normal(size=(4, 6))
+    np.save(tmp_path / "a.npy", value)
+    np.savez(tmp_path / "a.npz", value)
+    np.savez(tmp_path / "two.npz", value, value)
+    deep = rng.integers(0, 65535, (4, 6), dtype=np.uint16)
+    for name in ("a.png", "a.tif"):
+        PIL.Image.fromarray(deep).save(tmp_path / name)
+        assert np.array_equal(array.read(tmp_path / name)[0, 0], deep)
+    for name in ("a.npy", "a.npz"):
+        assert np.array_equal(array.read(str(tmp_path / name))[0, 0], value)
+    assert np.array_equal(array.read(value)[0, 0], value)
+    for bad, message in [
+        (tmp_path / "two.npz", "holds 2 arrays"),
+        (tmp_path / "none.npy", "no array at"),
+        (np.zeros((2, 4, 6)), r"an array is \(1, h, w\)"),
+        (np.zeros(4), r"an array is \(1, h, w\)"),
+        (np.array([["a"]]), "numbers"),
+        (3, "expected the path of an array"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            array.read(bad)
