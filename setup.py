@@ -4,7 +4,8 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "plots": ["matplotlib>=3.8"],
-    "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.6", "matplotlib>=3.8"],
+    "hub": ["huggingface_hub>=0.30"],
+    "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.6", "matplotlib>=3.8", "huggingface_hub>=0.30"],
 }
 
 setup(

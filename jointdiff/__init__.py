@@ -13,8 +13,10 @@ channels are in [-1, 1]; the score points towards the data.
 import importlib
 
 _PUBLIC = {
-    "load": "state",
+    "load": "hub",
     "train": "training",
+    "push_to_hub": "hub",
+    "save_pretrained": "hub",
     "Model": "model",
     "Samples": "results",
     "Layout": "layout",

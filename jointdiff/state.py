@@ -57,7 +57,7 @@ def model_from(config, data_mean, data_std, weights: dict, device=None, precisio
 
 
 def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model:
-    """A model by the name of shipped weights, a run's workdir, or the path of a safetensors file.
+    """A model by the name of shipped weights, a run's workdir, the path of a safetensors file, or a hub id "USER/NAME".
 
     precision: "fp32", "bf16", or "auto", which is bf16 where the hardware is fast at it.
     """

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,9 @@ from test_training import tiny
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Pairs, encode_source
 from jointdiff.data.tones import COLUMNS, KEYS, ROWS
+from jointdiff.evaluate.calibration import calibration, histogram
 from jointdiff.evaluate.coherence import Direction, coherence, directions
+from jointdiff.evaluate.frechet import frechet, variety
 from jointdiff.evaluate.judge import Reader, build_judge, ceiling
 from jointdiff.evaluate.table import markdown, number, picture
 from jointdiff.layout import Layout
@@ -126,3 +130,30 @@ def test_table_and_picture_show_every_row():
     image = np.asarray(picture(RESULT))
     assert image.shape[0] > 3 * 26 and number(None) == ""
     assert (image.reshape(-1, 3) != 255).any(1).mean() > 0.02
+
+
+def test_frechet_distance_of_gaussians():
+    """Between N(0, I) and N(m, s^2 I) it is |m|^2 + n (s - 1)^2."""
+    g = torch.Generator().manual_seed(0)
+    a = torch.randn(200000, 4, generator=g, dtype=torch.float64)
+    b = 1.5 * torch.randn(200000, 4, generator=g, dtype=torch.float64) + 0.5
+    assert frechet(a, b) == pytest.approx(4 * 0.25 + 4 * 0.25, rel=0.02)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-6)
+    labels = torch.arange(200000) % 2
+    shifted = b + 10 * labels[:, None]
+    assert variety(shifted, labels, a, labels) == pytest.approx(2.25, rel=0.02)
+
+
+def test_calibration_of_known_histograms():
+    classes = torch.tensor([[0, 0, 0, 1], [1, 1, -1, -1]])
+    p = histogram(classes, 2)
+    assert torch.allclose(p, torch.tensor([[3.5 / 5, 1.5 / 5], [0.5 / 3, 2.5 / 3]]).double())
+    scores = calibration(p, torch.tensor([0, 0]))
+    assert scores["nll"] == pytest.approx(-(math.log(0.7) + math.log(0.5 / 3)) / 2)
+    assert scores["brier"] == pytest.approx((2 * 0.3**2 + 2 * (2.5 / 3) ** 2) / 2)
+    assert scores["accuracy"] == 0.5 and scores["ece"] == pytest.approx(0.5 * 0.3 + 0.5 * 2.5 / 3)
+    g = torch.Generator().manual_seed(0)
+    sure = torch.rand(200000, generator=g, dtype=torch.float64)
+    honest = torch.stack([sure, 1 - sure], 1)
+    truth = (torch.rand(200000, generator=g) > sure).long()
+    assert calibration(honest, truth)["ece"] < 0.01

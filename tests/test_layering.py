@@ -12,7 +12,7 @@ ORDER = [
     {"config", "likelihood"},
     {"model"},
     {"state"},
-    {"evaluate", "generate"},
+    {"evaluate", "generate", "hub"},
     {"training"},
     {"main"},
 ]

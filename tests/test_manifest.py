@@ -83,13 +83,13 @@ def test_training_sampling_and_back_to_the_datas_own_units(tmp_path):
 
 def test_json_lines_may_hold_arrays(tmp_path):
     rows = [
-        {"a": (np.eye(4) * i).tolist(), "b": f"t{i}"} if i % 4 else {"a": (np.eye(4) * i).tolist()} for i in range(12)
+        {"a": (np.eye(12) * i).tolist(), "b": f"t{i}"} if i % 4 else {"a": (np.eye(12) * i).tolist()} for i in range(12)
     ]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     model = jointdiff.train(
         {"train": {"steps": 2, "batch": 4}, "backbone": {"name": "mlp"}}, tmp_path / "run", data=tmp_path / "t.jsonl"
     )
-    assert model.layout.grid == (4, 4) and set(model.layout.names) == {"a", "b"}
+    assert model.layout.grid == (12, 12) and set(model.layout.names) == {"a", "b"}
     assert model.modalities["a"].high[0] == 11
 
 

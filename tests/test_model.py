@@ -66,7 +66,7 @@ def test_load_takes_a_workdir_a_file_or_a_name(model, tmp_path):
         jointdiff.load("nothing.safetensors")
     with pytest.raises(ValueError, match="no checkpoint in"):
         jointdiff.load(tmp_path)
-    with pytest.raises(AttributeError, match="it has load, Model"):
+    with pytest.raises(AttributeError, match="it has load, train, push_to_hub"):
         jointdiff.lod  # noqa: B018
 
 
@@ -247,3 +247,14 @@ def test_samples_show_and_save_what_they_hold(model, tmp_path):
         assert np.array_equal(saved["audio"], drawn["audio"].numpy()) and list(saved["given"]) == ["image"]
     with pytest.raises(ValueError, match="exists already"):
         drawn.save(tmp_path / "out")
+
+
+def test_a_round_trip_through_the_hubs_form_offline(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = jointdiff.save_pretrained(model, tmp_path / "mine")
+    assert (folder / "jointdiff.safetensors").is_file()
+    again = jointdiff.load(folder, precision="fp32")
+    a, b = model.sample(num=2, steps=3), again.sample(num=2, steps=3)
+    assert all(torch.allclose(a[n], b[n], atol=0.05) for n in a)  # half precision
+    with pytest.raises(ValueError, match="'nobody/nothing' is no shipped model, workdir or file, and the hub gave"):
+        jointdiff.load("nobody/nothing")

@@ -1,0 +1,72 @@
+"""Every experiment's --quick runs, makes its files, and goes on where it was stopped."""
+
+import json
+import os
+import sys
+
+import pytest
+from conftest import ROOT
+from test_readme import SMALL, run
+
+FOLDER = ROOT / "experiments"
+
+
+def quick(name, tmp_path, *more):
+    script = str(FOLDER / name / "run.py")
+    return run(
+        [sys.executable, script, "--quick", "--outdir=out", *more], tmp_path, JOINTDIFF_DATA=str(tmp_path / "data")
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory):
+    """A keypad model that was hardly trained."""
+    folder = tmp_path_factory.mktemp("tiny")
+    os.symlink(ROOT / "configs", folder / "configs")
+    run([sys.executable, "-m", "jointdiff.main", "--config=configs/keypad.py", "--workdir=run", *SMALL], folder)
+    return folder / "run"
+
+
+@pytest.mark.slow
+def test_exactness(tmp_path):
+    table = quick("exactness", tmp_path)
+    rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
+    find = lambda p, n, c, s: next(
+        r for r in rows if (r["problem"], r["network"], r["condition"], r["sampler"]) == (p, n, c, s)
+    )
+    exact = find("gaussian .9", "exact", "clean", "dpm_solver")
+    assert exact["kl"] < 0.01 and find("gaussian .9", "exact", "replace", "ddim")["kl"] > 0.05
+    assert find("mixture", "exact", "clean", "dpm_solver")["coherence"] > 0.99
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "result.json", "result.md", "error_by_cost.png", "what_samples_look_like.png"}  # fmt: skip
+    assert quick("exactness", tmp_path) == table  # all rows were there
+
+
+def test_solvers(tmp_path, tiny_model):
+    quick("solvers", tmp_path, f"--model={tiny_model}")
+    rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
+    assert {(r["method"], r["evaluations"]) for r in rows} >= {("DDIM", 4), ("Heun", 7), ("DPM-Solver++ 2M", 8)}
+    assert (tmp_path / "out" / "coherence_by_cost.png").exists()
+
+
+def test_noisy_text(tmp_path, tiny_model):
+    quick("noisy_text", tmp_path, f"--model={tiny_model}")
+    rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
+    assert {r["method"] for r in rows} == {"clean", "matched", "auto", "replace"} and len(rows) == 23
+    assert (tmp_path / "out" / "calibration.png").exists()
+
+
+@pytest.mark.slow
+def test_missing_sensor(tmp_path):
+    quick("missing_sensor", tmp_path)
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert len(result["rows"]) == 16 and (tmp_path / "out" / "sensors.png").exists()
+
+
+def test_every_experiment_has_its_page_and_its_results():
+    index = (FOLDER / "README.md").read_text()
+    for folder in FOLDER.iterdir():
+        if folder.is_dir() and folder.name != "__pycache__":
+            page = (folder / "README.md").read_text()
+            assert f"]({folder.name})" in index and f"experiments/{folder.name}/run.py" in page
+            assert (folder / "run.py").exists() and list(folder.glob("*.json"))
