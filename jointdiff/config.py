@@ -314,11 +314,10 @@ def changed(config, fields: dict[str, Any]) -> ConfigDict:
 
 
 def complete(config) -> ConfigDict:
-    """A saved config with today's defaults for the fields of sampling that it lacks."""
-    sampling = default().sample
-    sampling.update(config.get("sample", {}))
-    config.sample = sampling
-    return config
+    """A saved config with today's defaults for the fields that it lacks."""
+    out = default()
+    out.update(config)
+    return out
 
 
 def _tuples(value):

@@ -90,6 +90,7 @@ def export(model: Model, path: pathlib.Path) -> None:
     write_atomically(
         pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(model.config)})
     )
+    os.chmod(path, 0o644)  # safetensors keeps it from others
 
 
 def load_weights(path: pathlib.Path, device=None, precision: str = "auto") -> Model:

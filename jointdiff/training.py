@@ -118,7 +118,7 @@ class Trainer:
         )
         saved = state.load_checkpoint(self.workdir)
         if saved:
-            changed = cfg.differences(cfg.from_json(saved["config"]), config)
+            changed = cfg.differences(cfg.complete(cfg.from_json(saved["config"])), config)
             changed = [line for line in changed if not line.startswith(FREE)]
             if changed:
                 raise ValueError(

@@ -1,3 +1,4 @@
+import json
 import importlib.util
 import subprocess
 import sys
@@ -62,6 +63,14 @@ def test_configs_survive_json_and_name_their_differences():
     other.sde.name = "ve"
     other.data.grid = (8, 8)
     assert [line.split(":")[0] for line in cfg.differences(c, other)] == ["data.grid", "sde.name"]
+
+
+def test_a_config_from_before_a_field_existed_gets_its_default():
+    c = load(ROOT / "configs" / "keypad.py")
+    old = c.to_dict()
+    del old["data"]["manifest"], old["sample"]["tweedie"], old["train"]["init"]
+    whole = cfg.complete(cfg.from_json(json.dumps(old)))
+    assert cfg.differences(whole, c) == []
 
 
 def test_unknown_choices_list_what_there_is():

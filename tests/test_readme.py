@@ -7,6 +7,8 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
+import PIL.Image
 import pytest
 from conftest import ROOT
 
@@ -41,9 +43,21 @@ def jointdiff_commands():
                 assert words[0] in ("pip", "pytest"), f"no test knows how to run {part!r}"
 
 
+def own_data(folder):
+    """The README's table, with ten rows."""
+    folder.mkdir()
+    head, first, second = re.search(r"```\n(photo,.*?)```", README, re.S)[1].splitlines()
+    (folder / "pairs.csv").write_text("\n".join([head, *[first, second] * 5, first.replace("train", "test")]) + "\n")
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.jpg"):
+        PIL.Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(folder / name)
+    np.save(folder / "a_depth.npy", rng.normal(size=(24, 32)))
+
+
 def test_the_readmes_commands_run_in_their_order(tmp_path):
     """Training is made tiny, and evaluation short; sampling is as written."""
     os.symlink(ROOT / "configs", tmp_path / "configs")
+    own_data(tmp_path / "my")
     ran = 0
     for words in jointdiff_commands():
         if any(w.startswith("--config=") for w in words):
@@ -60,8 +74,9 @@ def test_the_readmes_commands_run_in_their_order(tmp_path):
 
 def test_the_readmes_python_runs(tmp_path):
     out = run([sys.executable, "-c", CODE[0]], tmp_path)
-    words = eval(out.strip().splitlines()[-1])
-    assert len(words) == 4 and all(isinstance(w, str) for w in words)
+    words = eval(out.splitlines()[0])
+    assert len(words) == 4 and all(isinstance(w, str) for w in words) and "tensor" in out
+    assert (tmp_path / "sevens" / "grid.png").exists()
 
 
 def test_the_readmes_own_modality_trains(tmp_path):
