@@ -168,6 +168,10 @@ def test_churn_adds_the_noise_that_it_says():
     x_s = sampler.step(lambda x, u: x / sde.alpha(u), torch.zeros(40000, 2, 1, 1).double(), t, s, Noise(40000))
     r = float(sde.ratio(t))
     assert float(x_s.std() / sde.alpha(s)) == pytest.approx(r * math.sqrt(1.3**2 - 1), rel=0.02)
+    elsewhere = SAMPLERS["stochastic_heun"](sde, churn=0.3, between=(1e3, 1e4))
+    x_t, denoise = torch.ones(3, 2, 1, 1).double(), JOINT.denoiser(sde)
+    plain = SAMPLERS["heun"](sde).step(denoise, x_t, t, s, Noise(3))
+    assert torch.allclose(elsewhere.step(denoise, x_t, t, s, Noise(3)), plain, atol=1e-9)
     with pytest.raises(ValueError, match="churn = 0.5"):
         SAMPLERS["stochastic_heun"](sde, churn=0.5)
 

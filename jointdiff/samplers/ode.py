@@ -13,7 +13,7 @@ B, C, E = torch.tensor(RK45.B), torch.tensor(RK45.C), torch.tensor(RK45.E)
 
 
 def integrate(
-    slope: Callable, x: torch.Tensor, rtol: float = 1e-3, atol: float = 1e-3, most: int = 2000
+    slope: Callable, x: torch.Tensor, rtol: float = 1e-3, atol: float = 1e-3, most: int = 300
 ) -> torch.Tensor:
     """x at u = 1 of `dx/du = slope(x, u)` from x at u = 0; x is `(B, n)`, u `(B,)`.
 
