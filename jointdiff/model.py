@@ -70,6 +70,8 @@ class Model:
         grid: str | None = None,
         condition: str | None = None,
         guidance: float | None = None,
+        start: Mapping[str, torch.Tensor] | None = None,
+        strength: float = 1.0,
         batch: int = 64,
         on_step: Callable | None = None,
     ) -> Samples:
@@ -83,6 +85,8 @@ class Model:
             noise: standard deviation of the noise in what is given, by name, in units of the channels; "auto" estimates it.
             denoise_given: what is given with noise comes back without it.
             sampler, steps, grid, condition, guidance: the config's when None.
+            start: earlier samples of all modalities to vary instead of drawing anew: they are noised to the time `strength`,
+                0 (nothing changes) to 1 (nothing stays), and carried back from there.
         """
         began = time.perf_counter()
         given = {name: self.encode(name, value) for name, value in (given or {}).items()}
@@ -99,6 +103,9 @@ class Model:
             if len(value) not in (1, num):
                 raise ValueError(f"{len(value)} values of {name!r} are given for {num} samples; expected 1 or {num}")
         run = self.plan(sampler, steps, grid, condition, guidance, bool(given), left_out)
+        if start is not None:
+            run.begin(strength)
+            start = self.layout.pack({n: self.encode(n, v).expand(num, -1, -1, -1) for n, v in start.items()})
         y, mask = self.layout.observe(given, num)
         level = self.observed_noise(given, noise or {}, num, seed)
         if run.condition != "clean" and (denoise_given or level.any()):
@@ -111,7 +118,8 @@ class Model:
                 rows = slice(first, min(first + batch, num))
                 draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
                 extra = {"level": level[rows], "denoise_given": denoise_given} if run.condition == "clean" else {}
-                x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, extra)
+                first_x = None if start is None else start[rows].to(self.device)
+                x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, extra, first_x)
                 out.append(x.cpu())
                 if how is not None and hasattr(how, "log_evidence"):
                     log_evidence.append(how.log_evidence.cpu())
@@ -289,7 +297,19 @@ class Plan:
             "guidance": self.guidance,
         }
 
-    def __call__(self, denoise, y, mask, draw, on_step=None, extra=None):
+    def begin(self, strength: float) -> None:
+        """Keep the times below `strength` alone."""
+        if not 0 < strength <= 1:
+            raise ValueError(
+                f"strength = {strength}; expected above 0, where nothing changes, up to 1, where nothing stays"
+            )
+        if self.condition == "twisted":
+            raise ValueError("the twisted condition starts from noise alone; choose another, such as clean")
+        self.settings["strength"] = strength
+        later = self.times[self.times < strength]
+        self.times = torch.cat([torch.tensor([strength], dtype=self.times.dtype), later])
+
+    def __call__(self, denoise, y, mask, draw, on_step=None, extra=None, start=None):
         """Samples `(B, C, H, W)` and the condition that made them."""
         model, sde = self.model, self.model.denoiser.sde
         if self.left_out:
@@ -299,4 +319,4 @@ class Plan:
         how = None
         if self.condition:
             how = cfg.build_condition(model.config, model.denoiser, y, mask, self.condition, **(extra or {}))
-        return sample(denoise, self.method, self.times, draw, how, on_step), how
+        return sample(denoise, self.method, self.times, draw, how, on_step, start), how

@@ -258,3 +258,38 @@ def test_a_round_trip_through_the_hubs_form_offline(model, tmp_path, monkeypatch
     assert all(torch.allclose(a[n], b[n], atol=0.05) for n in a)  # half precision
     with pytest.raises(ValueError, match="'nobody/nothing' is no shipped model, workdir or file, and the hub gave"):
         jointdiff.load("nobody/nothing")
+
+
+def test_variations_start_from_what_there_was(model):
+    """At a small strength hardly anything changes, at 1 nothing stays; what is given stays in any case."""
+    first = model.sample(num=2, steps=6)
+    near = model.sample(num=2, steps=6, seed=5, start=first, strength=0.02)
+    far = model.sample(num=2, steps=6, seed=5, start=first, strength=1.0)
+    anew = model.sample(num=2, steps=6, seed=5)
+    for name in first:
+        assert (near[name] - first[name]).abs().mean() < 0.25 * (far[name] - first[name]).abs().mean()
+        assert torch.allclose(far[name], anew[name], atol=0.2)
+    kept = model.sample({"image": first["image"]}, steps=6, start=first, strength=0.5)
+    assert torch.equal(kept["image"], first["image"]) and not torch.equal(kept["audio"], first["audio"])
+    with pytest.raises(ValueError, match="strength = 0"):
+        model.sample(num=2, start=first, strength=0.0)
+    with pytest.raises(ValueError, match="twisted condition starts from noise alone"):
+        model.sample({"image": first["image"]}, start=first, strength=0.5, condition="twisted")
+
+
+def test_a_gaussian_varied_stays_a_gaussian():
+    """Draws from a Gaussian, noised to any time and carried back, are draws from it still."""
+    from jointdiff.analytic import gaussian, gaussian_kl
+    from jointdiff.samplers import sample
+
+    cov = torch.tensor([[1.0, 0.8], [0.8, 1.0]]).double()
+    joint, sde = gaussian(torch.zeros(2), cov), SDES["vp"]()
+    g = torch.Generator().manual_seed(0)
+    noise = lambda: torch.randn(20000, 2, 1, 1, generator=g, dtype=torch.float64)
+    method, start = SAMPLERS["heun"](sde), joint.sample(20000, g)
+    times = method.grid(sde, 40)
+    times = torch.cat([torch.tensor([0.4]).double(), times[times < 0.4]])
+    x = sample(joint.denoiser(sde), method, times, noise, start=start).flatten(1)
+    assert gaussian_kl(torch.zeros(2), cov, x.mean(0), torch.cov(x.T)) < 0.002
+    kept = float((x[:, 0] * start.flatten(1)[:, 0]).mean())
+    assert 0.05 < kept < 0.95

@@ -157,6 +157,9 @@ def test_the_adaptive_solver_keeps_its_tolerance_row_by_row():
         assert (both - (-k).exp()).abs().max() < 5 * tolerance
         alone = integrate(lambda x, u: -k[1:] * x, x[1:], tolerance, tolerance)
         assert torch.equal(both[1:], alone)
+    fast = 200.0  # an integral: what a first step too long gets wrong stays wrong
+    found = integrate(lambda x, u: fast * (fast * u + 1)[:, None].cos(), torch.zeros(1, 1).double(), 1e-5, 1e-5)
+    assert float(found) == pytest.approx(math.sin(fast + 1) - math.sin(1), abs=1e-3)
     with pytest.raises(RuntimeError, match="did not reach its tolerance"):
         integrate(lambda x, u: -1e4 * k * x, x, 1e-9, 1e-9, most=20)
 

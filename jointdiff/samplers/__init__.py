@@ -39,15 +39,19 @@ def sample(
     noise: Callable,
     condition=None,
     on_step: Callable | None = None,
+    start: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """One sample a row of `noise()`, `(B, C, H, W)`.
 
     Args:
         denoise: `(x_t, t) -> E[x_0 | x_t]`.
-        times: decreasing, from 1 to just above 0, float64; `sampler.grid(sde, n)` makes the usual ones.
+        times: decreasing, from 1 (or where `start` is noised to) to just above 0, float64; `sampler.grid(sde, n)` makes
+            the usual ones.
         noise: returns fresh standard normal noise at every call.
         condition: how observed channels enter (see `jointdiff.condition`); None samples everything.
         on_step: called after every step, for progress.
+        start: data to begin from, noised to the first time, instead of from noise alone. Meng et al. 2022,
+            arXiv:2108.01073.
     """
     sampler.start()
     step = sampler.step
@@ -55,6 +59,8 @@ def sample(
         denoise, step = condition.wrap(sampler, denoise)
     x = noise()
     x = sampler.sde.sigma(times[0]).to(x) * x
+    if start is not None:
+        x = x + sampler.sde.alpha(times[0]).to(x) * start
     for t, s in zip(times[:-1], times[1:]):
         x = step(denoise, x, t.to(x.device), s.to(x.device), noise)
         if on_step:
