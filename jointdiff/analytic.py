@@ -124,9 +124,12 @@ def gaussian(mean, covariance, shape=None) -> Mixture:
 
 
 def gaussian_kl(mean_p, cov_p, mean_q, cov_q) -> float:
-    """KL(p || q) in nats between Gaussians given by mean (n,) and covariance (n, n)."""
+    """KL(p || q) in nats between Gaussians given by mean (n,) and covariance (n, n); infinite when that of q is singular."""
     mean_p, cov_p, mean_q, cov_q = (torch.as_tensor(v, dtype=torch.float64) for v in (mean_p, cov_p, mean_q, cov_q))
-    gap = mean_q - mean_p
-    trace = torch.linalg.solve(cov_q, cov_p).trace()
-    log = torch.linalg.slogdet(cov_q)[1] - torch.linalg.slogdet(cov_p)[1]
-    return float(0.5 * (trace + gap @ torch.linalg.solve(cov_q, gap) - len(gap) + log))
+    factor, failed = torch.linalg.cholesky_ex(cov_q)
+    if failed or factor.diagonal().min() < 1e-7 * cov_q.diagonal().max().sqrt():
+        return math.inf
+    gap = (mean_q - mean_p)[:, None]
+    trace = torch.cholesky_solve(cov_p, factor).trace()
+    log = 2 * factor.diagonal().log().sum() - torch.linalg.slogdet(cov_p)[1]
+    return float(0.5 * (trace + (gap.T @ torch.cholesky_solve(gap, factor)).squeeze() - len(gap) + log))

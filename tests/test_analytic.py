@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from scipy.stats import multivariate_normal
@@ -72,3 +74,12 @@ def test_gaussian_kl_against_monte_carlo():
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="do not go with"):
         Mixture([1.0], [[0.0, 0.0]], [[[1.0]]])
+
+
+def test_kl_of_gaussians_in_closed_form_and_infinite_for_a_flat_one():
+    one = torch.eye(2)
+    assert gaussian_kl([0, 0], one, [1, 0], one) == pytest.approx(0.5)
+    assert gaussian_kl([0, 0], one, [0, 0], 4 * one) == pytest.approx(2 * (math.log(2) + 0.125 - 0.5))
+    flat = torch.tensor([[1.0, 1.0], [1.0, 1.0 - 1e-16]]).double()
+    assert gaussian_kl([0, 0], one, [0, 0], flat) == math.inf
+    assert gaussian_kl([0, 0], one, [0, 0], torch.diag(torch.tensor([1e-16, 1.0]))) == math.inf

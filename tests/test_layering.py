@@ -12,7 +12,7 @@ ORDER = [
     {"config", "likelihood"},
     {"model"},
     {"state"},
-    {"evaluate", "generate", "hub"},
+    {"evaluate", "generate", "hub", "votes"},
     {"training"},
     {"main"},
 ]
