@@ -15,7 +15,7 @@ def get_config():
     c.modality.picture = modality("image", "cifar10", {"mode": "RGB"})
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "cifar10"})
     c.modality.audio = modality("audio", "spoken_digits", {"fold": (1, 2), "window": 0.032}, {"variants": 16})
-    c.train.steps = 2000
-    c.train.evaluate_every = 1000
+    c.train.steps = 1200
+    c.train.evaluate_every = 600
     c.train.ema = 0.999
     return c

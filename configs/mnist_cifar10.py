@@ -16,7 +16,7 @@ def get_config():
     for pattern in c.loss.pattern:
         c.loss.pattern[pattern] = float(pattern == "joint")
     c.sample.condition, c.sample.sampler, c.sample.steps = "replace", "predictor_corrector", 500
-    c.train.steps = 2000
+    c.train.steps = 1200
     c.train.evaluate_every = 0  # a sample takes 999 evaluations
     c.train.ema = 0.999
     return c

@@ -219,11 +219,9 @@ def work(quick: bool):
 
 def budget(name, network, condition, sampler, quick):
     """Number of samples: fewer where a sample costs much."""
-    count = 20000 if name in PAIRS else 10000
-    if condition == "repaint" or condition == "twisted":
-        count = 4000 if name in PAIRS else 2000
-    if sampler in ("euler_maruyama", "predictor_corrector"):
-        count = min(count, 4000 if name in PAIRS else 2000)
+    count = 20000 if name in PAIRS else 5000
+    if condition in ("repaint", "twisted") or sampler in ("euler_maruyama", "predictor_corrector"):
+        count = 4000 if name in PAIRS else 1000
     if network != "exact":
         count = max(count // 5, 1000)
     return 1000 if quick else count

@@ -1,6 +1,6 @@
 """A condition that is noisy, blurred, misspelt or partly missing: who notices, and who is honest about it?
 
-    python experiments/noisy_text/run.py           # the shipped model, about 40 minutes on one core; goes on where it stopped
+    python experiments/noisy_text/run.py           # the shipped model, about 15 minutes on one core; goes on where it stopped
     python experiments/noisy_text/run.py --quick   # under 2 minutes
 
 Words and speech are spoilt, pictures are drawn from them, several of each, and their class histogram is scored against
@@ -63,7 +63,7 @@ def spoil(model, kind, strength, name, values, labels, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="digits", help="shipped weights, a workdir, or a safetensors file")
-    parser.add_argument("--num", type=int, default=100, help="conditions")
+    parser.add_argument("--num", type=int, default=64, help="conditions")
     parser.add_argument("--repeats", type=int, default=10, help="samples a condition")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)

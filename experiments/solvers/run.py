@@ -1,6 +1,6 @@
 """How many evaluations does a sampler need? Coherence, Frechet distance and variety of every sampler on one model.
 
-    python experiments/solvers/run.py              # the shipped model, about an hour on one core; goes on where it stopped
+    python experiments/solvers/run.py              # the shipped model, about 25 minutes on one core; goes on where it stopped
     python experiments/solvers/run.py --quick      # under 2 minutes
 
 Text to picture and sound, and picture to text and sound, of test conditions. Writes result.json after every row, then
@@ -57,7 +57,7 @@ def measure(model, judges, real, given, labels, num, seed, **how) -> dict:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="digits", help="shipped weights, a workdir, or a safetensors file")
-    parser.add_argument("--num", type=int, default=200, help="conditions a direction")
+    parser.add_argument("--num", type=int, default=128, help="conditions a direction")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
     parser.add_argument("--quick", action="store_true")
