@@ -19,4 +19,5 @@ def get_config():
     c.optim.matrix_lr = 4e-3
     c.train.steps = 12000
     c.train.ema = 0.999
+    c.sample.guidance, c.sample.guidance_between = 1.0, (0.2, 0.7)  # --guidance=0 for more variety
     return c

@@ -93,11 +93,11 @@ def default() -> ConfigDict:
 
     c.sample = ConfigDict()
     c.sample.condition = "clean"  # clean, replace, langevin, repaint, guide, pigdm, tweedie, twisted
-    c.sample.guidance = 0.0  # classifier-free guidance: how far beyond the conditional estimate; 0 turns it off
+    c.sample.guidance = 0.0  # how far beyond the estimate, away from one that knows less; 0 turns it off
     c.sample.guidance_between = (0.0, 1.0)  # times at which it acts
     # ancestral steps correct the network's errors on the way: at equal cost far more coherent than the ODE's solvers
     c.sample.sampler = "ddim"  # dpm_solver, heun, stochastic_heun, euler_maruyama, predictor_corrector, adaptive
-    c.sample.steps = 36
+    c.sample.steps = 18
     c.sample.grid = ""  # of times: karras, log_snr, uniform; the sampler's own when empty
     c.sample.ddim = ConfigDict({"eta": 1.0})  # 0: deterministic, 1: ancestral
     c.sample.dpm_solver = ConfigDict()

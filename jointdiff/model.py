@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from . import config as cfg
-from .condition import CONDITIONS, free_guidance, leave_out
+from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out
 from .denoiser import Denoiser
 from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
 from .results import Samples
@@ -286,7 +286,7 @@ class Plan:
         self.condition = (condition or c.condition) if given else None
         if condition:
             cfg.lookup(CONDITIONS, condition, "condition")
-        self.guidance = float(c.guidance if guidance is None else guidance) if given else 0.0
+        self.guidance = float(c.guidance if guidance is None else guidance)
         self.method = cfg.build_sampler(model.config, model.denoiser.sde, sampler)
         steps = c.steps if steps is None else steps
         self.times = cfg.build_grid(model.config, self.method, steps, grid)
@@ -315,7 +315,12 @@ class Plan:
         if self.left_out:
             denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device), draw())
         if self.guidance:
-            denoise = free_guidance(denoise, sde, mask, draw(), self.guidance, model.config.sample.guidance_between)
+            between = model.config.sample.guidance_between
+            if self.condition:
+                denoise = free_guidance(denoise, sde, mask, draw(), self.guidance, between)
+            elif len(drawn := [n for n in model.layout.names if n not in self.left_out]) > 1:
+                masks = [model.layout.mask([n]).to(y.device) for n in drawn]
+                denoise = joint_guidance(denoise, sde, masks, draw(), self.guidance, between)
         how = None
         if self.condition:
             how = cfg.build_condition(model.config, model.denoiser, y, mask, self.condition, **(extra or {}))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jointdiff.analytic import Mixture, gaussian, gaussian_kl
-from jointdiff.condition import CONDITIONS, free_guidance, leave_out
+from jointdiff.condition import CONDITIONS, free_guidance, joint_guidance, leave_out
 from jointdiff.condition.tweedie import solve
 from jointdiff.samplers import SAMPLERS, sample
 from jointdiff.sde import SDES, VP
@@ -300,3 +300,16 @@ def test_free_guidance_is_the_stated_combination():
     assert torch.equal(free_guidance(denoise, sde, mask, eps, 1.5, (0.6, 1.0))(x, t), with_)
     marginal = gaussian(JOINT.means[0][1:], COV[1:, 1:])
     assert torch.allclose(without[:, 1:], marginal.denoiser(sde)(x[:, 1:], t[:, 1:]), atol=0.02)
+
+
+def test_joint_guidance_moves_every_modality_away_from_itself_alone():
+    sde, eps = VP(), torch.full((2, 3, 1, 1), 0.3, dtype=torch.float64)
+    masks = [torch.arange(3).view(1, 3, 1, 1) == i for i in range(3)]
+    x, t = torch.randn(2, 3, 1, 1, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
+    denoise = JOINT.denoiser(sde)
+    guided = joint_guidance(denoise, sde, masks, eps, 0.7)(x, t)
+    for i in range(3):
+        alone = gaussian(JOINT.means[0][i : i + 1], COV[i : i + 1, i : i + 1]).denoiser(sde)(x[:, i : i + 1], t)
+        want = denoise(x, t)[:, i : i + 1]
+        assert torch.allclose(guided[:, i : i + 1], want + 0.7 * (want - alone), atol=0.02)
+    assert torch.equal(joint_guidance(denoise, sde, masks, eps, 0.7, (0.6, 1.0))(x, t), denoise(x, t))

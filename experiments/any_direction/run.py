@@ -44,10 +44,10 @@ def overhead(model, batch=16, steps=18, repeats=5):
     bare = best(forward) / 10
     given = {"text": model.modalities["text"].encode(["seven"])}
     sampling = {
-        name: best(lambda g=g: model.sample(g, num=batch, steps=steps, sampler="heun"))
+        name: best(lambda g=g: model.sample(g, num=batch, steps=steps, sampler="heun", guidance=0.0))
         for name, g in (("joint", {}), ("text given", given))
     }
-    evaluations = model.cost("heun", steps)
+    evaluations = model.cost("heun", steps, guidance=0.0)
     return {
         "batch": batch,
         "evaluations": evaluations,

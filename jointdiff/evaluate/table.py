@@ -69,6 +69,8 @@ def evaluate(
         "num": num,
         "seeds": list(seeds),
         "evaluations": evaluations,
+        "evaluations from nothing": model.cost(how.get("sampler"), how.get("steps"), given=False),
+        "guidance": model.config.sample.guidance,
         "ceilings": ceilings,
         "rows": rows,
         **{k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps")},
