@@ -107,6 +107,7 @@ def main():
             noise={name: found.repeat_interleave(repeats)} if found.any() else None,
             condition="replace" if method == "replace" else "clean",
             steps=steps,
+            guidance=0.0,
         )
         classes = judges["image"].judge(drawn["image"]).view(num, repeats)
         row = {"given": name, "spoilt": kind, "strength": strength, "method": method}

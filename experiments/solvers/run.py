@@ -92,7 +92,7 @@ def main():
             steps = {0: 2, 1: cost, 2: (cost + 1) // 2}[each]
             row = {"method": method, "cost": cost}
             for given in ("text", "image"):
-                how = {"sampler": sampler, "steps": steps, "condition": condition}
+                how = {"sampler": sampler, "steps": steps, "condition": condition, "guidance": 0.0}
                 got = measure(model, judges, real, {given: values[given]}, labels, num, args.seed, **how)
                 row["evaluations"], row["seconds"] = got.pop("evaluations"), row.get("seconds", 0) + got.pop("seconds")
                 row.update({f"{given} to {k}": v for k, v in got.items()})
