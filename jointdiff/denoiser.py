@@ -42,24 +42,30 @@ class Denoiser(nn.Module):
         """The data's mean and standard deviation a channel, each `(1, C, 1, 1)`."""
         return self.layout.expand(self.data_mean[None]), self.layout.expand(self.data_std[None])
 
-    def residual(self, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The network's output F with `y` and r: what `forward` and the loss are made of."""
-        t = t.expand(len(x_t), x_t.shape[1], 1, 1)
+    def precision(self) -> torch.autocast:
+        """The network's autocast; entered around many evaluations, it casts the weights once for all of them."""
+        return torch.autocast(self.data_std.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def residual(self, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The network's output F, and mu, s, y's factor 1 / alpha and r, which `forward` and the loss are made of.
+
+        The last four are `(1 or B, C, 1, 1)`: a sampler evaluates this often, and small tensors cost little.
+        """
         mean, std = self.moments()
         alpha, sigma = self.sde.alpha(t).to(x_t.dtype), self.sde.sigma(t).to(x_t.dtype)
-        ratio = sigma / alpha
-        y = x_t / alpha - mean
+        ratio = (sigma / alpha).expand(-1 if t.ndim else 1, mean.shape[1], 1, 1)
         levels = (ratio / std)[:, self.first, 0, 0].clamp(min=1e-3).log() / 4
-        scaled = y / (std**2 + ratio**2).sqrt()
-        with torch.autocast(x_t.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            out = self.network(scaled, levels)
-        return out.to(x_t.dtype), y, ratio
+        scale = (std**2 + ratio**2).rsqrt()
+        scaled = torch.addcmul(-mean * scale, x_t, scale / alpha)
+        with self.precision():
+            out = self.network(scaled, levels.expand(len(x_t), -1))
+        return out.to(x_t.dtype), mean, std, 1 / alpha, ratio
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        out, y, ratio = self.residual(x_t, t)
-        mean, std = self.moments()
+        out, mean, std, factor, ratio = self.residual(x_t, t)
         total = std**2 + ratio**2
-        return mean + std**2 / total * y + ratio * std / total.sqrt() * out
+        skip = std**2 / total
+        return torch.addcmul(torch.addcmul(mean - skip * mean, x_t, skip * factor), out, ratio * std / total.sqrt())
 
 
 def score(sde: SDE, x_0_hat: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

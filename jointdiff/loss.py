@@ -119,9 +119,8 @@ def denoising_loss(denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: tor
     """
     layout = denoiser.layout
     x_t, t = noisy(denoiser, x_0, times, eps)
-    out, y, ratio = denoiser.residual(x_t, t)
-    mean, std = denoiser.moments()
-    total = std**2 + ratio**2
+    out, mean, std, factor, ratio = denoiser.residual(x_t, t)
+    y, total = x_t * factor - mean, std**2 + ratio**2
     target = layout.expand(times.target).to(x_0.device)
     exact = (x_0 - mean - std**2 / total * y) * total.sqrt() / (ratio * std).clamp(min=1e-8)
     error = torch.where(target, out - exact, 0.0).square().mean(dim=(2, 3))

@@ -119,7 +119,8 @@ class Model:
                 draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
                 extra = {"level": level[rows], "denoise_given": denoise_given} if run.condition == "clean" else {}
                 first_x = None if start is None else start[rows].to(self.device)
-                x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, extra, first_x)
+                with self.denoiser.precision():
+                    x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, extra, first_x)
                 out.append(x.cpu())
                 if how is not None and hasattr(how, "log_evidence"):
                     log_evidence.append(how.log_evidence.cpu())

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from test_training import tiny
@@ -195,6 +197,9 @@ def test_an_exact_model_classifies_and_finds_noise():
 
         def moments(self):
             return torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1)
+
+        def precision(self):
+            return contextlib.nullcontext()
 
         def forward(self, x, t):
             return self.joint.denoiser(self.sde)(x, t)

@@ -25,10 +25,9 @@ HERE = pathlib.Path(__file__).parent
 def overhead(model, batch=16, steps=18, repeats=5):
     """Seconds of `steps` Heun steps over (evaluations x one bare forward of the network), the best of `repeats` each."""
     x, levels = torch.randn(batch, *model.layout.shape), torch.zeros(batch, len(model.layout.names))
-    dtype = model.denoiser.dtype
 
     def forward():
-        with torch.no_grad(), torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+        with torch.no_grad(), model.denoiser.precision():
             for _ in range(10):
                 model.denoiser.network(x, levels)
 
