@@ -2,6 +2,7 @@
 
     python experiments/any_direction/run.py --model=digits
     python experiments/any_direction/run.py --model=runs/keypad --name=keypad
+    python experiments/any_direction/run.py --model=digits --overhead    # on an idle machine
 
 Writes NAME.json, NAME.md, NAME_coherence.png and NAME_directions.png beside this file, or to --outdir.
 """
@@ -63,11 +64,22 @@ def main():
     parser.add_argument("--num", type=int, default=256, help="test rows a direction and seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
+    parser.add_argument("--overhead", action="store_true", help="measure only that, and put it into NAME.json")
     parser.add_argument("--quick", action="store_true", help="8 rows, 2 seeds, 4 steps: a look at the machinery")
     args = parser.parse_args()
     name = args.name or pathlib.Path(args.model).stem
     num, seeds, steps = (8, 2, 4) if args.quick else (args.num, args.seeds, None)
     model = jointdiff.load(args.model)
+    if args.overhead:
+        path = args.outdir / f"{name}.json"
+        result = {
+            **json.loads(path.read_text()),
+            "overhead": overhead(model),
+            "overhead threads": torch.get_num_threads(),
+        }
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(result["overhead"], indent=1))
+        return
     result = evaluate(model, num, tuple(range(seeds)), steps=steps)
     result["overhead"] = overhead(model, repeats=1 if args.quick else 5)
     result["torch"], result["threads"], result["machine"] = (
