@@ -17,7 +17,7 @@ COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for
 CODE = re.findall(r"```python\n(.*?)```", README, re.S)
 SMALL = [
     "--config.train.steps=3", "--config.train.batch=8", "--config.train.evaluate_every=0", "--config.backbone.unet.widths=(8,16)",
-    "--config.backbone.unet.heads=2",
+    "--config.backbone.unet.heads=2", "--config.backbone.unet.blocks=(1,1)", "--config.backbone.unet.attention=(False,True)",
 ]  # fmt: skip
 
 

@@ -227,6 +227,8 @@ def budget(name, network, condition, sampler, quick):
         count = 4000 if name in PAIRS else 1000
     if name == "process":
         count = 4000  # 66 dimensions want many samples
+    if sampler == "adaptive" and name not in PAIRS:
+        count = 500  # times of its own for every sample are slow in the exact score of a mixture
     if network != "exact":
         count = max(count // 5, 1000)
     return 1000 if quick else count

@@ -1,6 +1,6 @@
 """A sensor failed: draw what it would have seen from the others, with the uncertainty.
 
-    python experiments/missing_sensor/run.py           # about 15 minutes on one core, training included; goes on where it stopped
+    python experiments/missing_sensor/run.py           # about 8 minutes on one core, training included; goes on where it stopped
     python experiments/missing_sensor/run.py --quick   # under 2 minutes: the machinery
 
 Four aligned sensors on patches of 16 x 16 of scikit-learn's two photographs: red, green, blue, and an edge detector (the
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    patches, tested, repeats, steps = (200, 4, 6, 10) if args.quick else (6000, 64, 40, 5000)
+    patches, tested, repeats, steps = (200, 4, 6, 10) if args.quick else (6000, 48, 40, 3000)
 
     # 1. a table of files, one row a patch, one column a sensor
     manifest = args.workdir / "data" / "sensors.csv"
