@@ -119,6 +119,8 @@ def evaluate() -> None:
             FLAGS.batch,
             sampler=FLAGS.sampler,
             steps=FLAGS.steps,
+            grid=FLAGS.grid,
+            guidance=FLAGS.guidance,
         )
         write(result, folder)
     print(markdown(result))

@@ -39,7 +39,7 @@ def evaluate(
         for d in directions(model.layout.names)
         if c == conditions[0] or (d.given and not d.left_out)
     ]
-    evaluations = model.cost(how.get("sampler"), how.get("steps"))
+    evaluations = model.cost(**how)
     show(f"{len(work)} directions x {len(seeds)} seeds x {num} samples, {evaluations} network evaluations each")
     rows = []
     for direction, condition in tqdm(work, disable=None, unit="direction"):
@@ -69,11 +69,11 @@ def evaluate(
         "num": num,
         "seeds": list(seeds),
         "evaluations": evaluations,
-        "evaluations from nothing": model.cost(how.get("sampler"), how.get("steps"), given=False),
-        "guidance": model.config.sample.guidance,
+        "evaluations from nothing": model.cost(**how, given=False),
         "ceilings": ceilings,
         "rows": rows,
         **{k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps")},
+        "guidance": model.config.sample.guidance if how.get("guidance") is None else how["guidance"],
         "device": str(model.device),
     }
 
