@@ -238,6 +238,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after them; the same command goes on")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -252,10 +253,10 @@ def main():
     )
     key = lambda r: (r["problem"], r["network"], r["condition"], r["sampler"], json.dumps(r["options"]))
     done = {key(r) for r in result["rows"]}
-    networks = {}
+    networks, began = {}, time.monotonic()
     for name, network, condition, sampler, options in tqdm(list(work(args.quick)), disable=None, unit="row"):
         row = {"problem": name, "network": network, "condition": condition, "sampler": sampler, "options": options}
-        if key(row) in done:
+        if key(row) in done or time.monotonic() - began > 60 * args.minutes:
             continue
         count, seed = budget(name, network, condition, sampler, args.quick), args.seed
         if condition == "exact draws":
