@@ -216,6 +216,7 @@ def test_twisted_is_exact_and_knows_the_evidence(rho):
     assert abs(float(ratio.mean()) - 1) < 3 * float(ratio.std()) / count**0.5 + 0.01
 
 
+@pytest.mark.slow
 def test_particles_repair_what_one_guided_path_gets_wrong():
     """Two modes: PiGDM alone gives them the wrong weights, 16 particles do not."""
     joint = Mixture([0.5, 0.5], [[-1.0, -1.0], [1.0, 1.0]], [0.1 * torch.eye(2), 0.1 * torch.eye(2)])

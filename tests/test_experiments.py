@@ -42,6 +42,7 @@ def test_exactness(tmp_path):
     assert quick("exactness", tmp_path) == table  # all rows were there
 
 
+@pytest.mark.slow
 def test_solvers(tmp_path, tiny_model):
     quick("solvers", tmp_path, f"--model={tiny_model}")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
@@ -49,6 +50,7 @@ def test_solvers(tmp_path, tiny_model):
     assert (tmp_path / "out" / "coherence_by_cost.png").exists()
 
 
+@pytest.mark.slow
 def test_noisy_text(tmp_path, tiny_model):
     quick("noisy_text", tmp_path, f"--model={tiny_model}")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]

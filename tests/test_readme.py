@@ -94,6 +94,7 @@ def test_every_file_the_readme_names_exists():
             assert (ROOT / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_experiment_of_all_directions_runs_quickly(tmp_path):
     config = str(ROOT / "configs" / "keypad.py")
     run([sys.executable, "-m", "jointdiff.main", f"--config={config}", "--workdir=run", *SMALL], tmp_path)

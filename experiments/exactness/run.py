@@ -355,7 +355,9 @@ def error_by_cost(result):
             mine = [r for r in rows if r["condition"] == condition]
             if mine:
                 cost, error = [r["evaluations"] for r in mine], [max(value(r), floor) for r in mine]
-                axis.scatter(cost, error, s=60, color=color, label=condition, edgecolor="white", zorder=3)
+                ring = {"s": 150, "facecolor": "none", "edgecolor": color, "lw": 2} if condition == "clean" else {
+                    "s": 60, "color": color, "edgecolor": "white"}  # fmt: skip
+                axis.scatter(cost, error, label=condition, zorder=3, **ring)
         axis.set(xscale="log", yscale="log", xlabel="network evaluations of a sample", title=title)
         axis.set_ylim(floor / 1.5, 2)
         axis.axhspan(floor / 1.5, 0.005, color="#1b9e77", alpha=0.1, zorder=0)
