@@ -2,6 +2,8 @@
 
 python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
 
+About 11 minutes on two cores (100 ms a step on an AMD EPYC, Zen 5); then coherence is .97 to 1 in every direction and .94 from
+nothing (experiments/any_direction).
 """
 
 from jointdiff.config import default, modality
