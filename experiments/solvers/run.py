@@ -133,6 +133,7 @@ def picture(result):
         axis.set(xscale="log", xlabel="network evaluations of a sample", title=title)
         axis.grid(alpha=0.3)
     axes[1].set_yscale("log")
+    axes[1].set_ylim(top=30)  # Heun's first points are far above
     axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
