@@ -12,11 +12,27 @@ own time and its own s. The mean is taken off as well, so that F sees centred in
 `score` and `noise` convert the estimate: score = (alpha x_0_hat - x_t) / sigma^2 = -eps_hat / sigma.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
 from .layout import Layout
 from .sde import SDE
+
+
+KEPT = 1024  # times whose scales are kept: those of a few grids
+
+
+class Scales(NamedTuple):
+    """`x_0_hat = c + d x_t + e F(a + b x_t, levels)` at a time: levels `(1 or B, M)`, the others `(1 or B, C, 1, 1)`."""
+
+    levels: torch.Tensor
+    a: torch.Tensor
+    b: torch.Tensor
+    c: torch.Tensor
+    d: torch.Tensor
+    e: torch.Tensor
 
 
 class Denoiser(nn.Module):
@@ -37,6 +53,7 @@ class Denoiser(nn.Module):
         self.register_buffer("data_std", torch.ones(modalities) if data_std is None else torch.as_tensor(data_std))
         first = [layout.slices[n].start for n in layout.names]
         self.register_buffer("first", torch.tensor(first), persistent=False)
+        self.kept: dict[tuple, Scales] = {}
 
     def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The data's mean and standard deviation a channel, each `(1, C, 1, 1)`."""
@@ -46,26 +63,38 @@ class Denoiser(nn.Module):
         """The network's autocast; entered around many evaluations, it casts the weights once for all of them."""
         return torch.autocast(self.data_std.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
-    def residual(self, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The network's output F, and mu, s, y's factor 1 / alpha and r, which `forward` and the loss are made of.
-
-        The last four are `(1 or B, C, 1, 1)`: a sampler evaluates this often, and small tensors cost little.
-        """
+    def scales(self, t: torch.Tensor) -> Scales:
+        """The scales at t, float64 of any shape that broadcasts to `(B, C, 1, 1)`."""
         mean, std = self.moments()
-        alpha, sigma = self.sde.alpha(t).to(x_t.dtype), self.sde.sigma(t).to(x_t.dtype)
+        alpha, sigma = self.sde.alpha(t).to(std.dtype), self.sde.sigma(t).to(std.dtype)
         ratio = (sigma / alpha).expand(-1 if t.ndim else 1, mean.shape[1], 1, 1)
+        total = std**2 + ratio**2
+        c_in, c_skip = total.rsqrt(), std**2 / total
         levels = (ratio / std)[:, self.first, 0, 0].clamp(min=1e-3).log() / 4
-        scale = (std**2 + ratio**2).rsqrt()
-        scaled = torch.addcmul(-mean * scale, x_t, scale / alpha)
+        return Scales(
+            levels, -mean * c_in, c_in / alpha, mean * ratio**2 / total, c_skip / alpha, ratio * std * total.rsqrt()
+        )
+
+    def residual(self, x_t: torch.Tensor, scales: Scales) -> torch.Tensor:
+        """The network's output F."""
         with self.precision():
-            out = self.network(scaled, levels.expand(len(x_t), -1))
-        return out.to(x_t.dtype), mean, std, 1 / alpha, ratio
+            out = self.network(torch.addcmul(scales.a, x_t, scales.b), scales.levels.expand(len(x_t), -1))
+        return out.to(x_t.dtype)
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        out, mean, std, factor, ratio = self.residual(x_t, t)
-        total = std**2 + ratio**2
-        skip = std**2 / total
-        return torch.addcmul(torch.addcmul(mean - skip * mean, x_t, skip * factor), out, ratio * std / total.sqrt())
+        scales = self.known(t) if t.numel() <= x_t.shape[1] else self.scales(t)
+        return torch.addcmul(torch.addcmul(scales.c, x_t, scales.d), self.residual(x_t, scales), scales.e)
+
+    def known(self, t: torch.Tensor) -> Scales:
+        """The scales at a time that a whole batch shares, kept: a sampler comes back to the times of its grid, and the
+        many small operations would cost a tenth of a small network's evaluation."""
+        key = (self.data_std.device, t.shape, *t.flatten().tolist())
+        if key not in self.kept:
+            if len(self.kept) >= KEPT:
+                self.kept.clear()
+            with torch.inference_mode(False), torch.no_grad():
+                self.kept[key] = self.scales(t)
+        return self.kept[key]
 
 
 def score(sde: SDE, x_0_hat: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

@@ -115,13 +115,13 @@ def denoising_loss(denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: tor
     """The weighted loss of every row and modality, `(B, M)`; 0 where a modality is not a target.
 
     x_0 and eps are `(B, C, H, W)`. `w |x_0_hat - x_0|^2` is computed as `|F - F*|^2` with the exact output
-    `F* = (x_0 - mu - c_skip y) / c_out`, which stays accurate as r goes to 0.
+    `F* = (x_0 - c - d x_t) / e` (see `Scales`), which stays accurate as r goes to 0.
     """
     layout = denoiser.layout
     x_t, t = noisy(denoiser, x_0, times, eps)
-    out, mean, std, factor, ratio = denoiser.residual(x_t, t)
-    y, total = x_t * factor - mean, std**2 + ratio**2
+    scales = denoiser.scales(t)
+    out = denoiser.residual(x_t, scales)
     target = layout.expand(times.target).to(x_0.device)
-    exact = (x_0 - mean - std**2 / total * y) * total.sqrt() / (ratio * std).clamp(min=1e-8)
+    exact = (x_0 - scales.c - scales.d * x_t) / scales.e.clamp(min=1e-8)
     error = torch.where(target, out - exact, 0.0).square().mean(dim=(2, 3))
     return torch.stack([error[:, s].mean(1) for s in layout.slices.values()], dim=1)

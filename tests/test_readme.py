@@ -102,7 +102,7 @@ def test_the_experiment_of_all_directions_runs_quickly(tmp_path):
     run([sys.executable, script, "--quick", "--model=run", "--name=tiny", "--outdir=out"], tmp_path,
         JOINTDIFF_DATA=str(tmp_path / "data"))  # fmt: skip
     result = json.loads((tmp_path / "out" / "tiny.json").read_text())
-    assert len(result["rows"]) == 25 and result["overhead"]["evaluations"] == 35
+    assert len(result["rows"]) == 25 and result["overhead"][0]["evaluations"] == 35
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "tiny.json", "tiny.md", "tiny_coherence.png", "tiny_directions.png"}  # fmt: skip
 

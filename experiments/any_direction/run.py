@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import platform
+import statistics
 import subprocess
 import time
 
@@ -23,37 +24,33 @@ from jointdiff.evaluate.table import evaluate, markdown, picture
 HERE = pathlib.Path(__file__).parent
 
 
-def overhead(model, batch=16, steps=18, repeats=5):
-    """Seconds of `steps` Heun steps over (evaluations x one bare forward of the network), the best of `repeats` each."""
+def overhead(model, batch=16, steps=18, rounds=21):
+    """Seconds of `steps` Heun steps over those of as many bare forwards of the network: medians of rounds in turn."""
     x, levels = torch.randn(batch, *model.layout.shape), torch.zeros(batch, len(model.layout.names))
+    evaluations = model.cost("heun", steps, guidance=0.0)
 
     def forward():
         with torch.no_grad(), model.denoiser.precision():
-            for _ in range(10):
+            for _ in range(evaluations):
                 model.denoiser.network(x, levels)
 
-    def best(run):
-        run()
-        times = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - began)
-        return min(times)
-
-    bare = best(forward) / 10
     given = {"text": model.modalities["text"].encode(["seven"])}
-    sampling = {
-        name: best(lambda g=g: model.sample(g, num=batch, steps=steps, sampler="heun", guidance=0.0))
-        for name, g in (("joint", {}), ("text given", given))
-    }
-    evaluations = model.cost("heun", steps, guidance=0.0)
+    draw = lambda given: model.sample(given, num=batch, steps=steps, sampler="heun", guidance=0.0)
+    runs = {"bare": forward, "joint": lambda: draw({}), "text given": lambda: draw(given)}
+    seconds = {name: [] for name in runs}
+    for name in (n for _ in range(rounds + 1) for n in runs):
+        began = time.perf_counter()
+        runs[name]()
+        seconds[name].append(time.perf_counter() - began)
+    median = {name: statistics.median(values[1:]) for name, values in seconds.items()}
     return {
         "batch": batch,
         "evaluations": evaluations,
-        "bare_forward_seconds": bare,
-        **{f"{k}: seconds": v for k, v in sampling.items()},
-        **{f"{k}: ratio": v / (evaluations * bare) for k, v in sampling.items()},
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "median seconds": median,
+        "joint: ratio": median["joint"] / median["bare"],
+        "text given: ratio": median["text given"] / median["bare"],
     }
 
 
@@ -72,16 +69,15 @@ def main():
     model = jointdiff.load(args.model)
     if args.overhead:
         path = args.outdir / f"{name}.json"
-        result = {
-            **json.loads(path.read_text()),
-            "overhead": overhead(model),
-            "overhead threads": torch.get_num_threads(),
-        }
+        result = json.loads(path.read_text())
+        # of one and of two threads, whichever this run has
+        measured = overhead(model)
+        result["overhead"] = [o for o in result["overhead"] if o["threads"] != measured["threads"]] + [measured]
         path.write_text(json.dumps(result, indent=1) + "\n")
-        print(json.dumps(result["overhead"], indent=1))
+        print(json.dumps(measured, indent=1))
         return
     result = evaluate(model, num, tuple(range(seeds)), steps=steps)
-    result["overhead"] = overhead(model, repeats=1 if args.quick else 5)
+    result["overhead"] = [overhead(model, rounds=1 if args.quick else 21)]
     result["torch"], result["threads"], result["machine"] = (
         torch.__version__,
         torch.get_num_threads(),

@@ -21,6 +21,8 @@ class Clean:
     def __init__(self, sde, y, mask, level=None, denoise_given: bool = False):
         self.sde, self.y, self.mask = sde, y, mask
         level = torch.zeros(1, y.shape[1], 1, 1) if level is None else level
+        if (level == level[:1]).all():
+            level = level[:1]  # one time for the whole batch
         # the highest observable noise is that of t = 1; a time below 0 of VE is clamped to 0 by `time`
         self.tau = torch.where(level > 0, sde.time(level.double()), 0.0).to(mask.device)
         exact = torch.where(level > 0, sde.alpha(self.tau.cpu()), 1.0)

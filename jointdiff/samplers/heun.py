@@ -2,6 +2,8 @@
 
 import math
 
+import torch
+
 from .base import Sampler
 
 
@@ -14,12 +16,14 @@ class Heun(Sampler):
     """
 
     def step(self, denoise, x_t, t, s, noise):
-        a_t, a_s, r_t, r_s = (f(u).to(x_t) for f in (self.sde.alpha, self.sde.ratio) for u in (t, s))
+        times = torch.stack(torch.broadcast_tensors(t, s))
+        alpha = self.sde.alpha(times)
+        (a_t, a_s), (r_t, r_s) = alpha.to(x_t), (self.sde.sigma(times) / alpha).to(x_t)
         y_t = x_t / a_t
-        slope = (y_t - denoise(x_t, t)) / r_t
-        y_s = y_t + (r_s - r_t) * slope
-        slope_s = (y_s - denoise(a_s * y_s, s)) / r_s
-        return a_s * (y_t + (r_s - r_t) * (slope + slope_s) / 2)
+        x_0 = denoise(x_t, t)
+        y_s = torch.lerp(x_0, y_t, r_s / r_t)  # Euler's step
+        x_0 = torch.lerp(x_0, denoise(a_s * y_s, s), 0.5)
+        return a_s * torch.addcmul(y_t, y_s - x_0, 1 - r_t / r_s)  # the mean of both slopes is (y_s - x_0) / r_s
 
 
 class StochasticHeun(Sampler):
