@@ -20,7 +20,6 @@ from torch import nn
 from .layout import Layout
 from .sde import SDE
 
-
 KEPT = 1024  # times whose scales are kept: those of a few grids
 
 
