@@ -3,9 +3,18 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
+    "demo": ["gradio>=6"],
     "plots": ["matplotlib>=3.8"],
     "hub": ["huggingface_hub>=0.30"],
-    "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.6", "matplotlib>=3.8", "huggingface_hub>=0.30"],
+    "test": [
+        "pytest>=8",
+        "hypothesis>=6",
+        "ruff>=0.6",
+        "matplotlib>=3.8",
+        "huggingface_hub>=0.30",
+        "gradio>=6",
+        "selenium>=4.20",
+    ],
 }
 
 setup(

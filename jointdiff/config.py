@@ -78,9 +78,8 @@ def default() -> ConfigDict:
 
     c.train = ConfigDict()
     c.train.steps = 20000
-    c.train.init = (
-        ""  # weights to start from: a workdir, a safetensors file or the name of shipped ones; new when empty
-    )
+    # weights to start from: a workdir, a safetensors file or the name of shipped ones; new when empty
+    c.train.init = ""
     c.train.batch = 64  # rows a step, over all processes and accumulated parts
     c.train.accumulate = 1  # parts that a batch is split into, to save memory
     c.train.precision = "auto"  # auto, fp32, bf16
@@ -298,15 +297,12 @@ def changed(config, fields: dict[str, Any]) -> ConfigDict:
     config = ConfigDict(config.to_dict())
     for name, value in fields.items():
         *path, last = name.split(".")
+        open_ended = path[:1] == ["modality"] or path == ["loss", "weight"]
+        if path[:1] == ["modality"] and len(path) > 1 and path[1] not in config.modality:
+            config.modality[path[1]] = modality("", "")
         at = config
         for part in path:
             at = at.get(part) if isinstance(at, ConfigDict) else None
-        open_ended = path[:1] == ["modality"] or path == ["loss", "weight"]
-        if path[:1] == ["modality"] and len(path) == 2 and config.modality.get(path[1]) is None:
-            config.modality[path[1]] = modality("", "")
-            at = config.modality[path[1]]
-        if path[:1] == ["modality"] and len(path) == 3 and isinstance(config.modality.get(path[1]), ConfigDict):
-            at = config.modality[path[1]][path[2]]
         if not isinstance(at, ConfigDict) or last not in at and not open_ended:
             raise ValueError(f"unknown field {name!r} of the config; all fields are in jointdiff/config.py")
         at[last] = value

@@ -12,11 +12,12 @@ equation 8 and table 1). Averaging inside a modality first keeps 3 colour channe
 | joint | one for all | all |
 | conditional | a random proper subset at 0 (clean), one for the rest | the rest |
 | independent | one each | all |
-| absent | each modality clean, absent or noisy at random (one absent and one noisy at least) | the noisy ones |
+| absent | each modality clean, absent or noisy at random, one absent and one noisy at least | the noisy ones |
 
-"Absent" is t = 1 with no signal at all; so is a modality that a row of data does not have. `joint = 1` is the training
-of the joint-diffusion paper; a clean random subset is Bounoua et al. 2023, arXiv:2306.04445; a time each is UniDiffuser,
-Bao et al. 2023, arXiv:2303.06555.
+What is noisy in the last pattern has one time in half of the examples and one each in the others: so a slightly noisy
+condition beside an absent one is known as well. "Absent" is t = 1 with no signal at all; so is a modality that a row of data
+does not have. `joint = 1` is the training of the joint-diffusion paper; a clean random subset is Bounoua et al. 2023,
+arXiv:2306.04445; a time each is UniDiffuser, Bao et al. 2023, arXiv:2303.06555.
 """
 
 import dataclasses
@@ -69,7 +70,7 @@ class TimePatterns:
         joint, conditional, independent, absent = (pattern == i for i in range(len(PATTERNS)))
 
         clean_set = _proper_subset(batch, modalities, generator)
-        role = torch.randint(3, (batch, modalities), generator=generator)  # 0 clean, 1 absent, 2 noisy
+        role = torch.randint(4, (batch, modalities), generator=generator)  # 0 clean, 1 absent, others noisy
         forced = torch.rand(batch, modalities, generator=generator).argsort(1)[:, :2]
         if modalities > 1:
             role.scatter_(1, forced, torch.tensor([1, 2]).expand(batch, 2))
@@ -77,7 +78,8 @@ class TimePatterns:
         missing = ((role == 1) & absent[:, None]) | ~present
 
         level = _stratified_normal(batch, modalities, generator)
-        level = torch.where(independent[:, None], level, level[:, :1])
+        own = independent | absent & (torch.rand(batch, generator=generator) < 0.5)
+        level = torch.where(own[:, None], level, level[:, :1])
         mean, std = self.log_ratio[pattern].unbind(1)
         ratio = (mean[:, None] + std[:, None] * level).exp()
         ratio = torch.where(clean & ~missing, 0.0, ratio)

@@ -1,8 +1,9 @@
-"""Command line: train, sample in any direction, evaluate. Flags and dispatch only.
+"""Command line: train, sample in any direction, evaluate, open a page in the browser. Flags and dispatch only.
 
 python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
 python -m jointdiff.main --mode=sample --workdir=runs/keypad --given=text=seven
 python -m jointdiff.main --mode=evaluate --workdir=runs/keypad
+python -m jointdiff.main --mode=serve --workdir=runs/keypad
 """
 
 import os
@@ -16,7 +17,7 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
     "config", None, "Training: a file in configs/. Fields: --config.train.steps=100", lock_config=True
 )
-flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate"], "What to do.")
+flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate", "serve"], "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run.")
 flags.DEFINE_string("model", None, "Shipped weights to use instead of a workdir.")
 flags.DEFINE_string("outdir", None, "Where samples or figures go; a new folder when not named.")
@@ -39,6 +40,9 @@ flags.DEFINE_integer("steps", None, "Sampler steps.", lower_bound=1)
 flags.DEFINE_string("grid", None, "Grid of times: karras, log_snr, uniform; the sampler's own when not named.")
 flags.DEFINE_float("guidance", None, "Classifier-free guidance; 0 is none.")
 flags.DEFINE_string("condition", None, "How conditions enter; evaluation compares clean and replace when not named.")
+
+flags.DEFINE_string("host", "127.0.0.1", "Page: address to listen at; 0.0.0.0 is open to the whole network.")
+flags.DEFINE_integer("port", 7860, "Page: port to listen at.", lower_bound=1, upper_bound=65535)
 
 
 def train() -> None:
@@ -126,13 +130,24 @@ def evaluate() -> None:
     print(markdown(result))
 
 
+def serve() -> None:
+    try:
+        import gradio  # noqa: F401
+    except ImportError:
+        raise ValueError("the page needs gradio; type pip install 'jointdiff[demo]'") from None
+    from .page import serve as run
+
+    model, home = load()
+    run(model, FLAGS.model or FLAGS.workdir, home / "votes.jsonl", FLAGS.host, FLAGS.port)
+
+
 def main(argv) -> None:
     if len(argv) > 1:
         sys.exit(f"jointdiff: unexpected argument {argv[1]!r}; flags are written --name=value")
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     try:
-        {"train": train, "sample": sample, "evaluate": evaluate}[FLAGS.mode]()
+        {"train": train, "sample": sample, "evaluate": evaluate, "serve": serve}[FLAGS.mode]()
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"jointdiff: {error}")
 

@@ -171,9 +171,7 @@ class Model:
             value = torch.as_tensor(value, dtype=torch.float32).reshape(-1)
             if not value.isfinite().all() or (value < 0).any() or len(value) not in (1, num):
                 raise ValueError(f"noise of {name!r} must be a finite number from 0 on, or one a sample")
-            out[:, self.layout.slices[name]] = (
-                value.expand(num).view(-1, 1, 1, 1) if len(value) == 1 else (value.view(-1, 1, 1, 1))
-            )
+            out[:, self.layout.slices[name]] = value.expand(num).view(-1, 1, 1, 1)
         return out
 
     def noise_level(self, name: str, value: Any, seed: int = 0) -> torch.Tensor:
@@ -266,6 +264,32 @@ class Model:
             denoise, wanted = self.conditioned({name: option}, given, count, draw)
             logs.append(relative_log_prob(denoise, self.denoiser.sde, x, wanted, draw, num))
         return torch.stack(logs, 1).softmax(1).cpu()
+
+    @torch.no_grad()
+    def embed(self, values: Mapping[str, Any], seed: int = 0) -> torch.Tensor:
+        """What the network makes of values as a whole, `(N, D)`: the mean over the grid of its lowest level.
+
+        The values, of one modality or several, enter clean and all else absent. ValueError for a network without such a
+        level.
+        """
+        context = getattr(self.denoiser.network, "context", None)
+        if context is None:
+            raise ValueError(
+                f"{type(self.denoiser.network).__name__} has no level that sums up the grid; the U-Net has"
+            )
+        values, _, count = self._pair(values, None)
+        seen: list[torch.Tensor] = []
+        handle = context.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].float().cpu()))
+        try:
+            for first in range(0, count, 64):
+                part = {n: v[first : first + 64] for n, v in values.items()}
+                rows = len(next(iter(part.values())))
+                draw = SampleNoise(seed, rows, self.layout.shape, first, self.device)
+                denoise, wanted = self.conditioned(part, (), rows, draw)
+                denoise(draw(), torch.ones(1, 1, 1, 1, dtype=torch.float64, device=self.device))
+        finally:
+            handle.remove()
+        return torch.cat(seen)
 
     def _pair(self, values, given):
         """Both encoded, and the number of rows."""

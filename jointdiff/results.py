@@ -98,23 +98,23 @@ class Samples(Mapping):
         summary = {"text": texts, "given": list(self.given), **self.info, **more}
         (folder / "samples.json").write_text(json.dumps(summary, indent=1))
 
+    def html(self, name: str, size: int = 96) -> list[str]:
+        """A modality's samples for a web page: a picture, a spectrogram and a player, or the text."""
+        if self.kind(name) == "text":
+            return [f"<code>{html.escape(t) or '&nbsp;'}</code>" for t in self.texts(name)]
+        out = [
+            f'<img alt="{html.escape(name)}" style="height:{size}px;image-rendering:pixelated" '
+            f'src="data:image/png;base64,{encoded(png(p))}">'
+            for p in self.pictures(name)
+        ]
+        if self.kind(name) == "sound":
+            player = '<audio controls style="width:100%;min-width:180px" src="data:audio/wav;base64,{}"></audio>'
+            out = [f"{a}<br>{player.format(encoded(wav(*s)))}" for a, s in zip(out, self.sounds(name))]
+        return out
+
     def _repr_html_(self) -> str:
         """Pictures, players and texts for a notebook; a row a sample."""
-        cells = {}
-        for name in self.channels:
-            kind = self.kind(name)
-            if kind == "text":
-                cells[name] = [f"<code>{html.escape(t)}</code>" for t in self.texts(name)]
-                continue
-            cells[name] = [
-                f'<img height="96" src="data:image/png;base64,{encoded(png(p))}">' for p in self.pictures(name)
-            ]
-            if kind == "sound":
-                players = [
-                    f'<audio controls src="data:audio/wav;base64,{encoded(wav(*s))}"></audio>'
-                    for s in self.sounds(name)
-                ]
-                cells[name] = [f"{a}<br>{b}" for a, b in zip(cells[name], players)]
+        cells = {name: self.html(name) for name in self.channels}
         head = "".join(f"<th>{html.escape(n)}{' (given)' if n in self.given else ''}</th>" for n in cells)
         rows = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in row)}</tr>" for row in zip(*cells.values()))
         return f"<table><tr>{head}</tr>{rows}</table>"

@@ -1,12 +1,51 @@
 import pathlib
+import sys
 
 import pytest
 import torch
+from absl import flags
+from absl.testing import flagsaver
 
 ROOT = pathlib.Path(__file__).parent.parent
 torch.set_num_threads(min(2, torch.get_num_threads()))
+if not flags.FLAGS.is_parsed():
+    flags.FLAGS([sys.argv[0]])
 
 
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run of a model that is small but real in every part."""
+    from test_training import tiny
+
+    from jointdiff import config as cfg
+    from jointdiff.training import Trainer
+
+    c = tiny(steps=2)
+    c.data.modalities = ("image", "text", "audio")
+    c.data.grid = (16, 16)
+    c.modality.text = cfg.modality("text", "words", {"cell": (5, 8)})
+    c.modality.audio = cfg.modality("audio", "dtmf", {"seconds": 0.25, "fold": (4, 1)}, {"count": 5})
+    c.sample.steps = 3
+    folder = tmp_path_factory.mktemp("run")
+    Trainer(c, folder).run()
+    return folder
+
+
+@pytest.fixture
+def command(workdir, tmp_path, monkeypatch):
+    """Runs main with flags, by default on `workdir` and into `tmp_path / "out"`."""
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
+
+    from jointdiff import main
+
+    def run(**given):
+        with flagsaver.flagsaver(**{"workdir": str(workdir), "outdir": str(tmp_path / "out"), **given}):
+            main.main(["jointdiff"])
+        return tmp_path / "out"
+
+    return run

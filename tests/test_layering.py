@@ -13,7 +13,7 @@ ORDER = [
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "votes"},
-    {"training"},
+    {"training", "page"},
     {"main"},
 ]
 LEVEL = {name: i for i, names in enumerate(ORDER) for name in names}

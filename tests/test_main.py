@@ -1,49 +1,16 @@
 """The command line, on a model that is small but real in every part."""
 
 import json
-import sys
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from absl import flags
 from absl.testing import flagsaver
-from conftest import ROOT
 from scipy.io import wavfile
-from test_training import tiny
 
 from jointdiff import config as cfg
 from jointdiff import main, state
-from jointdiff.training import Trainer
-
-if not flags.FLAGS.is_parsed():
-    flags.FLAGS([sys.argv[0]])
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    c = tiny(steps=2)
-    c.data.modalities = ("image", "text", "audio")
-    c.data.grid = (16, 16)
-    c.modality.text = cfg.modality("text", "words", {"cell": (5, 8)})
-    c.modality.audio = cfg.modality("audio", "dtmf", {"seconds": 0.25, "fold": (4, 1)}, {"count": 5})
-    c.sample.steps = 3
-    folder = tmp_path_factory.mktemp("run")
-    Trainer(c, folder).run()
-    return folder
-
-
-@pytest.fixture
-def command(workdir, tmp_path, monkeypatch):
-    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
-
-    def run(**given):
-        with flagsaver.flagsaver(**{"workdir": str(workdir), "outdir": str(tmp_path / "out"), **given}):
-            main.main(["jointdiff"])
-        return tmp_path / "out"
-
-    return run
 
 
 def files(folder):
@@ -121,46 +88,6 @@ def test_leaving_a_modality_out(command):
     out = command(mode="sample", given=["text=one"], leave_out=["audio"], num=2)
     arrays = np.load(out / "samples.npz")
     assert "audio" not in arrays and "image" in arrays and not list(out.glob("*.wav"))
-
-
-@pytest.mark.parametrize(
-    "given,message",
-    [
-        ({"given": ["word=seven"]}, "unknown modality 'word'; this model has image, text, audio"),
-        ({"given": ["text=sevenths"]}, "8 characters; 6 fit"),
-        ({"given": ["text=Zürich"]}, "possible are the characters"),
-        ({"given": ["image=nowhere.png"]}, "no picture at 'nowhere.png'"),
-        ({"given": ["image=setup.py"]}, "not a picture"),
-        ({"given": ["audio=setup.py"]}, "not a WAV file"),
-        ({"given": ["image=class:12"]}, "expected a class from 0 to 9"),
-        ({"given": ["image=class:x"]}, "expected a class from 0 to 9"),
-        ({"given": ["text=one", "text=two"]}, "stands twice"),
-        ({"given": ["text=one", "image", "audio"]}, "nothing is left to generate"),
-        ({"given": ["text=one"], "leave_out": ["text"]}, "both given and left out"),
-        ({"leave_out": ["images"]}, "unknown modality 'images'"),
-        ({"sampler": "dpm"}, "unknown sampler 'dpm'; there are ddim, dpm_solver"),
-        ({"given": ["text=one"], "condition": "gibbs"}, "unknown condition 'gibbs'; there are clean, replace"),
-        ({"given": ["text=one"], "grid": "cosine"}, "unknown grid of times 'cosine'; there are karras"),
-        ({"given": ["text=one"], "given_noise": ["text=loud"]}, "expected NAME=NUMBER or NAME=auto"),
-        ({"given": ["text=one"], "given_noise": ["text=-1"]}, "must be a finite number from 0 on"),
-        ({"given": ["text=one"], "given_noise": ["image=0.5"]}, "which is not given"),
-        ({"given": ["text=one"], "given_noise": ["text=1"], "condition": "replace"}, "needs the condition 'clean'"),
-        ({"given": ["text=one"], "condition": "twisted", "sampler": "heun"}, "has no transition density"),
-        ({"num": 0}, "--num=0; expected at least 1"),
-        ({"workdir": "nothing_here"}, "no checkpoint in nothing_here"),
-        ({"model": "digits"}, "name either --workdir=FOLDER or --model=NAME"),
-        ({"workdir": None}, "name either --workdir=FOLDER or --model=NAME"),
-        ({"workdir": None, "model": "imagenet"}, "unknown model 'imagenet'"),
-    ],
-)
-def test_bad_flags_say_what_was_wrong_in_one_line_and_write_nothing(command, given, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    before = set(ROOT.iterdir())
-    with pytest.raises(SystemExit) as stop:
-        command(mode="sample", **given)
-    assert message in str(stop.value.code) and "\n" not in str(stop.value.code)
-    assert not (tmp_path / "out").exists() and set(ROOT.iterdir()) == before
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".out")]
 
 
 def test_an_existing_folder_is_never_written_over(command, tmp_path):

@@ -93,49 +93,6 @@ def test_json_lines_may_hold_arrays(tmp_path):
     assert model.modalities["a"].high[0] == 11
 
 
-def spoil(path, name):
-    """The table of `folder` with one thing wrong."""
-    manifest = folder(path)
-    lines = manifest.read_text().splitlines()
-    cells = [line.split(",") for line in lines]
-    return manifest, lines, cells
-
-
-BAD_ROWS = [
-    ("0.png", lambda p: (p / "0.png").unlink(), "line 2, photo: no picture at"),
-    ("0.png", lambda p: (p / "0.png").write_bytes(b"not a picture"), "line 2, photo: .* is not a picture"),
-    (
-        "0.png",
-        lambda p: (p / "0.png").write_bytes((p / "0.png").read_bytes()[:60]),
-        "line 2, photo: .* is not a picture",
-    ),
-    ("0.png", lambda p: (p / "0.png").write_bytes(b""), "line 2, photo: .* is not a picture"),
-    ("b3.npy", lambda p: (p / "b3.npy").unlink(), "line 5, bands: no array at"),
-    ("b3.npy", lambda p: (p / "b3.npy").write_bytes(b"\x93NUMPY"), "line 5, bands"),
-    ("b3.npy", lambda p: np.save(p / "b3.npy", np.zeros((3, 12, 8))), r"line 5, bands: an array is \(2, h, w\)"),
-    ("b3.npy", lambda p: np.save(p / "b3.npy", np.full((2, 12, 8), np.nan)), "line 5, bands: .*not finite"),
-    ("b3.npy", lambda p: np.save(p / "b3.npy", np.array(["a"])), "line 5, bands"),
-    ("b3.npy", lambda p: np.save(p / "b3.npy", np.array([{}], dtype=object)), "line 5, bands"),
-    ("4.wav", lambda p: (p / "4.wav").unlink(), "line 6, sound: no sound at"),
-    ("4.wav", lambda p: (p / "4.wav").write_bytes(b"RIFF"), "line 6, sound: .* is not a WAV file"),
-    ("4.wav", lambda p: (p / "4.wav").write_bytes(b""), "line 6, sound"),
-]
-
-
-@pytest.mark.parametrize("name,damage,message", BAD_ROWS, ids=lambda v: v if isinstance(v, str) else "")
-def test_rows_that_cannot_be_read_are_named_or_skipped(name, damage, message, tmp_path):
-    manifest = folder(tmp_path)
-    damage(tmp_path)
-    with pytest.raises(ValueError, match=message) as stop:
-        Trainer(own(manifest), tmp_path / "run")
-    assert "1 of 20 rows" in str(stop.value) and "on_error=skip" in str(stop.value)
-    assert not (tmp_path / "run").exists()
-    said = []
-    c = cfg.resolve(own(manifest, **{"data.on_error": "skip"}), said.append)
-    assert len(cfg.build_pairs(c, cfg.build_modalities(c), "train", said.append)) == 15
-    assert any("1 of 20 rows" in line for line in said)
-
-
 def test_all_that_is_wrong_is_listed_at_once(tmp_path):
     manifest = folder(tmp_path)
     (tmp_path / "0.png").unlink()
@@ -145,63 +102,6 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path):
     with pytest.raises(ValueError) as stop:
         Trainer(own(manifest), tmp_path / "run")
     assert all(part in str(stop.value) for part in ("3 of 20 rows", "line 2, photo", "line 6, sound", "line 9, word"))
-
-
-@pytest.mark.parametrize(
-    "file,text,message",
-    [
-        ("t.csv", None, "no manifest at"),
-        ("t.csv", "", "has no rows with values"),
-        ("t.csv", "a,b\n", "has no rows with values"),
-        ("t.csv", "a,b\n,\n,\n", "has no rows with values"),
-        ("t.csv", "label,split\n1,train\n", "has no rows with values"),
-        ("t.csv", "a,a\none,two\n", "empty or repeated names"),
-        ("t.csv", "a,\none,two\n", "empty or repeated names"),
-        ("t.csv", "a,b\none\n", "line 2: 1 cells; the header has 2"),
-        ("t.csv", "a,b\none,two,three\n", "line 2: 3 cells; the header has 2"),
-        ("t.csv", 'a,b\none,"two\n', "line 2"),
-        ("t.csv", b"\xff\xfe\x00a", "cannot be read"),
-        ("t.csv", "a,split\none,val\n", "line 2: split is 'val'; expected train or test"),
-        ("t.csv", "a,b\nx.png,y.png\n", "no cell of the column 'a' can be read; the first is 'x.png' in line 2"),
-        ("t.csv", "a,split\none,test\n", "has no row for the train split"),
-        ("t.csv", "a,b,split\none,,train\ntwo,two,test\n", "the column 'b' .* is empty in all rows of the train split"),
-        ("t.csv", f"a,b\n{'x' * 500},y\n", "the longest text of the column 'a' has 500 characters"),
-        ("t.jsonl", "{", "line 1: no JSON"),
-        ("t.jsonl", "[1]\n", "line 1: expected an object, got list"),
-        ("t.jsonl", '{"a": "x"}\n{"a": \n', "line 2: no JSON"),
-        ("t.jsonl", "", "has no rows with values"),
-        ("t.jsonl", '{"a": [[1, 2], [3]], "b": "x"}', "no cell of the column 'a'"),
-        ("t.jsonl", '{"a": [[1, null]], "b": "x"}', "no cell of the column 'a'"),
-        ("t.jsonl", '{"a": [[]], "b": "x"}', "no cell of the column 'a'"),
-    ],
-)
-def test_tables_that_are_none(file, text, message, tmp_path):
-    if text is not None:
-        (tmp_path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
-    before = set(tmp_path.iterdir())
-    with pytest.raises(ValueError, match=message):
-        Trainer(own(tmp_path / file), tmp_path / "run")
-    assert set(tmp_path.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    "fields,message",
-    [
-        ({"data.modalities": ("words",)}, "has no column 'words'; it has photo, depth"),
-        ({"data.on_error": "ignore"}, "expected stop or skip"),
-        ({"data.nothing": 1}, "unknown field 'data.nothing'"),
-        ({"steps": 1}, "unknown field 'steps'"),
-        ({"train.steps.more": 1}, "unknown field 'train.steps.more'"),
-        ({"modality.word.options.cell": (2, 2)}, "too small for letters"),
-        ({"modality.bands.options.low": (1e9, 1e9)}, "must be below high"),
-    ],
-)
-def test_fields_that_do_not_fit(fields, message, tmp_path):
-    manifest = folder(tmp_path)
-    with pytest.raises(ValueError, match=message):
-        c = cfg.resolve(own(manifest, **{k: v for k, v in fields.items() if not k.startswith("modality")}), print)
-        Trainer(cfg.changed(c, {k: v for k, v in fields.items() if k.startswith("modality")}), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_table_without_splits_keeps_a_tenth_for_tests(tmp_path):
@@ -219,9 +119,6 @@ def test_arrays_keep_their_units_and_their_values_beyond_the_range():
     smooth = np.broadcast_to(np.linspace(0, 1, 12)[:, None], (8, 2, 12, 18))
     assert array.encode(smooth).shape == (8, 2, 4, 6)
     assert array.picture(torch.zeros(2, 2, 4, 6)).shape == (2, 4, 12, 3)
-    for raw in (np.zeros((2, 4, 6)), np.zeros((1, 3, 4, 6)), np.full((1, 2, 4, 6), np.inf)):
-        with pytest.raises(ValueError, match="array"):
-            array.encode(raw)
 
 
 def test_array_files(tmp_path):
@@ -229,7 +126,6 @@ def test_array_files(tmp_path):
     value = rng.normal(size=(4, 6))
     np.save(tmp_path / "a.npy", value)
     np.savez(tmp_path / "a.npz", value)
-    np.savez(tmp_path / "two.npz", value, value)
     deep = rng.integers(0, 65535, (4, 6), dtype=np.uint16)
     for name in ("a.png", "a.tif"):
         PIL.Image.fromarray(deep).save(tmp_path / name)
@@ -237,13 +133,3 @@ def test_array_files(tmp_path):
     for name in ("a.npy", "a.npz"):
         assert np.array_equal(array.read(str(tmp_path / name))[0, 0], value)
     assert np.array_equal(array.read(value)[0, 0], value)
-    for bad, message in [
-        (tmp_path / "two.npz", "holds 2 arrays"),
-        (tmp_path / "none.npy", "no array at"),
-        (np.zeros((2, 4, 6)), r"an array is \(1, h, w\)"),
-        (np.zeros(4), r"an array is \(1, h, w\)"),
-        (np.array([["a"]]), "numbers"),
-        (3, "expected the path of an array"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            array.read(bad)

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import PIL.Image
 import torch
-import torch.nn.functional as F
+
+from .image import cover
 
 
 class Array:
@@ -36,15 +37,7 @@ class Array:
             raise ValueError(f"an array is (N, {self.channels}, h, w), got {tuple(x.shape)}")
         if not x.isfinite().all():
             raise ValueError("the array holds values that are not finite")
-        x = ((x - self.offset) / self.span * 2 - 1).float()
-        (h, w), (height, width) = x.shape[-2:], self.grid
-        if (h, w) != self.grid:
-            scale = max(height / h, width / w)
-            size = max(height, round(h * scale)), max(width, round(w * scale))
-            x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-            top, left = (size[0] - height) // 2, (size[1] - width) // 2
-            x = x[..., top : top + height, left : left + width]
-        return x
+        return cover(((x - self.offset) / self.span * 2 - 1).float(), self.grid)
 
     def decode(self, channels: torch.Tensor) -> np.ndarray:
         x = (channels.detach().cpu().double() + 1) / 2 * self.span + self.offset

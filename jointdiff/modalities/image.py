@@ -32,21 +32,10 @@ class Image:
         x = torch.tensor(raw)
         x = x[:, None] if self.mode == "L" else x.permute(0, 3, 1, 2)
         return (
-            torch.cat([self._fit(part) for part in x.split(4096)])
+            torch.cat([cover(part.float() / 127.5 - 1, self.grid).clamp(-1, 1) for part in x.split(4096)])
             if len(x)
             else x.reshape(0, self.channels, *self.grid).float()
         )
-
-    def _fit(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.float() / 127.5 - 1
-        (h, w), (height, width) = x.shape[-2:], self.grid
-        if (h, w) != self.grid:
-            scale = max(height / h, width / w)
-            size = max(height, round(h * scale)), max(width, round(w * scale))
-            x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-            top, left = (size[0] - height) // 2, (size[1] - width) // 2
-            x = x[..., top : top + height, left : left + width]
-        return x.clamp(-1, 1)
 
     def decode(self, channels: torch.Tensor) -> np.ndarray:
         x = to_uint8(channels)
@@ -95,6 +84,18 @@ class Image:
 
     def picture(self, channels: torch.Tensor) -> np.ndarray:
         return to_uint8(channels).transpose(0, 2, 3, 1) + np.zeros((1, 1, 1, 3), np.uint8)
+
+
+def cover(x: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """`(N, C, h, w)` scaled, antialiased, until it covers the grid, and its centre cut out."""
+    (h, w), (height, width) = x.shape[-2:], grid
+    if (h, w) != tuple(grid):
+        scale = max(height / h, width / w)
+        size = max(height, round(h * scale)), max(width, round(w * scale))
+        x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        x = x[..., top : top + height, left : left + width]
+    return x
 
 
 def to_uint8(channels: torch.Tensor) -> np.ndarray:

@@ -1,0 +1,176 @@
+"""What the page does, without the page: values as a browser sends them, drawing, redrawing, archives."""
+
+import pathlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ..modalities import Audio, Image, Text
+from ..model import Model
+from ..results import Samples
+
+MOST_RESULTS, MOST_STEPS, MOST_RUNS = 8, 200, 20
+SILENT = 1e-3  # of full scale
+
+
+class Cancelled(Exception):
+    """The user did not want to wait."""
+
+
+def read_value(model: Model, name: str, value) -> torch.Tensor:
+    """Channels `(1, C_m, H, W)` of what the modality's input holds; ValueError that says what is missing or wrong."""
+    modality = model.modalities[name]
+    if isinstance(modality, Image):
+        picture = value.get("composite") if isinstance(value, Mapping) else value
+        if not picture or picture.convert("RGB").getcolors(1):  # one colour alone
+            raise ValueError(f"draw something as {name}, or upload a picture")
+        value = picture.convert("RGB")
+    elif isinstance(modality, Text):
+        if not value:
+            raise ValueError(f"type something as {name}; possible are the characters {modality.alphabet!r}")
+    elif isinstance(modality, Audio):
+        if value is None:
+            raise ValueError(f"record a sound as {name}, or upload one")
+        rate, wave = value
+        value = trimmed(wave, rate, name), rate
+    elif value is None:
+        raise ValueError(f"upload a file as {name}")
+    return model.encode(name, value)
+
+
+def trimmed(wave: np.ndarray, rate: int, name: str, quiet: float = 0.03, margin: float = 0.05) -> np.ndarray:
+    """A recording without the quiet (a fraction of its peak) at its ends, but for a margin in seconds."""
+    full = -float(np.iinfo(wave.dtype).min) if np.issubdtype(wave.dtype, np.integer) else 1.0
+    level = np.abs(wave.astype(np.float64)).reshape(len(wave), -1 if wave.size else 1).max(1, initial=0) / full
+    if level.max(initial=0) < SILENT:
+        raise ValueError(f"the sound given as {name} is silent; is the microphone on?")
+    loud = np.flatnonzero(level > quiet * level.max())
+    around = round(margin * rate)
+    return wave[max(0, loud[0] - around) : loud[-1] + around]
+
+
+def draw(
+    model: Model,
+    given: Mapping[str, torch.Tensor],
+    noise: Mapping[str, float],
+    leave_out: Sequence[str],
+    num: int,
+    seed: int,
+    settings: Mapping,
+    on_step: Callable | None = None,
+) -> Samples:
+    """`num` samples; the limits of the page hold."""
+    if not 1 <= num <= MOST_RESULTS:
+        raise ValueError(f"{num} results; this page draws 1 to {MOST_RESULTS} at once")
+    if not 1 <= settings["steps"] <= MOST_STEPS:
+        raise ValueError(f"{settings['steps']} steps; this page takes 1 to {MOST_STEPS}")
+    return model.sample(given, num, seed, leave_out, noise=noise, on_step=on_step, **settings)
+
+
+def redraw(
+    model: Model,
+    samples: Samples,
+    keep: Sequence[Sequence[str]],
+    strength: float,
+    seed: int,
+    settings: Mapping,
+    on_step: Callable | None = None,
+) -> Samples:
+    """The samples with all redrawn but what is kept, named for every sample, and what had been given.
+
+    What is redrawn starts from what it was, noised to the time `strength`; 1 is from scratch. Samples that keep the same
+    are drawn together, sample i of these from (seed, i).
+    """
+    num = len(next(iter(samples.values())))
+    left_out = samples.info["leave_out"]
+    groups: dict[tuple, list[int]] = {}
+    for row, names in enumerate(keep):
+        held = tuple(n for n in samples if n in names or n in samples.given)
+        if len(held) < len(samples):
+            groups.setdefault(held, []).append(row)
+    if not groups:
+        raise ValueError("everything is kept: take a mark away from what should be redrawn")
+    channels = {n: v.clone() for n, v in samples.items()}
+    evaluations, seconds = 0, 0.0
+    for held, rows in groups.items():
+        noise = {n: torch.tensor(level)[rows] for n, level in samples.info["noise"].items()}
+        start = {n: samples[n][rows] if n in samples else torch.zeros(1, *shape(model, n)) for n in model.layout.names}
+        drawn = model.sample(
+            {n: samples[n][rows] for n in held},
+            len(rows),
+            seed,
+            left_out,
+            noise=noise,
+            on_step=on_step,
+            start=start if strength < 1 else None,
+            strength=strength,
+            **settings,
+        )
+        for name in channels:
+            channels[name][rows] = drawn[name]
+        evaluations, seconds = max(evaluations, drawn.info["evaluations"]), seconds + drawn.info["seconds"]
+    place = {row: i for rows in groups.values() for i, row in enumerate(rows)}
+    seeds = [[seed, place[i]] if i in place else samples.info["seeds"][i] for i in range(num)]
+    info = {**samples.info, **settings, "seed": seed, "seeds": seeds, "strength": strength,
+            "kept": [list(names) for names in keep], "evaluations": evaluations, "seconds": seconds}  # fmt: skip
+    return Samples(channels, samples.given, samples.modalities, info)
+
+
+def shape(model: Model, name: str) -> tuple[int, int, int]:
+    return (model.layout.channels[name], *model.layout.grid)
+
+
+def title(number: int, samples: Samples) -> str:
+    """One line for the history."""
+    made = ", ".join(n for n in samples if n not in samples.given)
+    again = ", redrawn" if "kept" in samples.info else ""
+    return f"{number}: {', '.join(samples.given) or 'nothing'} → {made}, seed {samples.info['seed']}{again}"
+
+
+def status(samples: Samples) -> str:
+    info = samples.info
+    seeds = ", ".join(f"({a}, {b})" for a, b in info["seeds"])
+    return (
+        f"{info['evaluations']} network evaluations, {info['seconds']:.1f} s · {info['sampler']}, {info['steps']} steps, "
+        f"guidance {info['guidance']:g} · seeds {seeds}"
+    )
+
+
+def archive(runs: Sequence[Samples]) -> str:
+    """A zip file with a folder a run, as `Samples.save` writes them; its path."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, samples in enumerate(runs, 1):
+            samples.save(pathlib.Path(folder) / f"run_{number:03d}")
+        return shutil.make_archive(str(pathlib.Path(tempfile.mkdtemp()) / "jointdiff"), "zip", folder)
+
+
+class Cancels:
+    """A flag a browser session that its cancel button raises; sampling looks at it after every step."""
+
+    def __init__(self):
+        self.flags: dict[str, threading.Event] = {}
+
+    def watch(self, session: str, progress: Callable, total: int) -> Callable:
+        """The `on_step` of a new run."""
+        flag = self.flags[session] = threading.Event()
+        done = 0
+
+        def on_step():
+            nonlocal done
+            done += 1
+            progress((min(done, total), total))
+            if flag.is_set():
+                raise Cancelled
+
+        return on_step
+
+    def cancel(self, session: str) -> None:
+        if session in self.flags:
+            self.flags[session].set()
+
+    def forget(self, session: str) -> None:
+        self.flags.pop(session, None)

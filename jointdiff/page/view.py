@@ -1,0 +1,307 @@
+"""The page itself, in gradio; what its buttons do is in `session`."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import random
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+import gradio as gr
+import PIL.Image
+
+from .. import votes
+from ..condition import CONDITIONS
+from ..modalities import Audio, Image, Text
+from ..model import Model
+from ..results import Samples
+from ..samplers import SAMPLERS
+from . import session
+
+GIVEN, GENERATE, LEFT_OUT = "given", "generate", "leave out"
+CANVAS = 256  # side of what one draws on, pixels
+CSS = """
+.gradio-container {max-width: 1180px !important; margin: auto}
+.card img, .card audio {display: block; margin: 2px auto}
+.card code {display: block; font-size: 1.5em; text-align: center; padding: .3em}
+.card .name {font-size: .8em; opacity: .7; text-align: center; margin-top: .5em}
+.vote table {margin: auto}
+"""
+
+
+@dataclasses.dataclass
+class Input:
+    """What the page asks of one modality."""
+
+    name: str
+    role: gr.Radio
+    value: gr.components.Component
+    noise: gr.Slider
+
+    @property
+    def parts(self) -> list:
+        return [self.role, self.value, self.noise]
+
+
+def editor(model: Model, name: str) -> gr.components.Component:
+    """The input of a modality's kind: a canvas, a line of text, a microphone, or a file."""
+    modality, label = model.modalities[name], f"{name}: what is given"
+    if isinstance(modality, Image):
+        dark = float(model.denoiser.data_mean[model.layout.names.index(name)]) < 0
+        colors = ["#ffffff", "#000000"] if dark else ["#000000", "#ffffff"]
+        if modality.mode == "RGB":
+            colors += ["#d62728", "#2ca02c", "#1f77b4", "#ffbf00"]
+        return gr.ImageEditor(
+            PIL.Image.new("RGB", (CANVAS, CANVAS), "black" if dark else "white"),
+            label=label, type="pil", visible=False, sources=("upload", "clipboard"), transforms=(), layers=False,
+            brush=gr.Brush(default_size=CANVAS // 12, colors=colors, default_color=colors[0], color_mode="fixed"),
+            eraser=gr.Eraser(default_size=CANVAS // 10), canvas_size=(CANVAS, CANVAS), fixed_canvas=True, height=400,
+            elem_id=f"value-{name}",
+        )  # fmt: skip
+    if isinstance(modality, Text):
+        info = f"up to {modality.capacity} of {modality.alphabet}"
+        return gr.Textbox(label=label, info=info, visible=False, max_lines=1, elem_id=f"value-{name}")
+    if isinstance(modality, Audio):
+        label += f", up to {modality.seconds:g} s"
+        return gr.Audio(
+            label=label, sources=["microphone", "upload"], type="numpy", visible=False, elem_id=f"value-{name}"
+        )
+    return gr.File(label=f"{label} (npy, npz, PNG or TIFF)", visible=False, elem_id=f"value-{name}")
+
+
+def inputs(model: Model) -> list[Input]:
+    out = []
+    for name in model.layout.names:
+        with gr.Group():
+            role = gr.Radio([GIVEN, GENERATE, LEFT_OUT], value=GENERATE, label=name, elem_id=f"role-{name}")
+            value = editor(model, name)
+            noise = gr.Slider(0, 2, 0, step=0.05, label="its noise (standard deviation)", visible=False)
+        show = lambda role: [gr.update(visible=role == GIVEN)] * 2
+        role.change(show, role, [value, noise], queue=False, show_progress="hidden", api_visibility="private")
+        out.append(Input(name, role, value, noise))
+    return out
+
+
+def settings(model: Model, mark: str) -> list:
+    """Sampler, steps, condition, guidance."""
+    c = model.config.sample
+    return [
+        gr.Dropdown(list(SAMPLERS), value=c.sampler, label="sampler", elem_id=f"sampler-{mark}"),
+        gr.Slider(1, session.MOST_STEPS, c.steps, step=1, label="steps", elem_id=f"steps-{mark}"),
+        gr.Dropdown(list(CONDITIONS), value=c.condition, label="condition", elem_id=f"condition-{mark}"),
+        gr.Slider(0, 3, float(c.guidance), step=0.1, label="guidance", elem_id=f"guidance-{mark}"),
+    ]
+
+
+def chosen(sampler, steps, condition, guidance) -> dict:
+    return {"sampler": sampler, "steps": int(steps), "condition": condition, "guidance": float(guidance)}
+
+
+def clear_errors(handler):
+    """What goes wrong becomes a message on the page, and leaves everything as it was."""
+
+    @functools.wraps(handler)
+    def wrapped(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except session.Cancelled:
+            raise gr.Error("Cancelled; nothing was changed.", title="Stopped", print_exception=False) from None
+        except (ValueError, OSError, RuntimeError) as error:
+            raise gr.Error(str(error), title="That does not work", print_exception=False, duration=20) from None
+
+    return wrapped
+
+
+def card(samples: Samples, pictures: dict[str, list[str]], row: int) -> str:
+    """One sample as HTML."""
+    parts = []
+    for name in samples:
+        given = " (given)" if name in samples.given else ""
+        parts.append(f'<div class="name">{name}{given}</div><div data-modality="{name}">{pictures[name][row]}</div>')
+    return "".join(parts)
+
+
+def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
+    """The page of a model; votes are kept in `votes_path`."""
+    cancels = session.Cancels()
+
+    def read(values):
+        """(given, noise, left out) of the inputs' values."""
+        given, noise, left_out = {}, {}, []
+        for i, modality in enumerate(model.layout.names):
+            role, value, level = values[3 * i : 3 * i + 3]
+            if role == LEFT_OUT:
+                left_out.append(modality)
+            elif role == GIVEN:
+                given[modality] = session.read_value(model, modality, value)
+                noise |= {modality: float(level)} if level else {}
+        return given, noise, left_out
+
+    def show(runs: list[Samples], index: int) -> list:
+        """Updates of everything that shows run `index`."""
+        samples = runs[index]
+        pictures, num = {n: samples.html(n) for n in samples}, len(samples[next(iter(samples))])
+        free = [n for n in samples if n not in samples.given]
+        kept = samples.info.get("kept", [[]] * num)
+        out = []
+        for i in range(session.MOST_RESULTS):
+            there = i < num
+            out += [
+                gr.update(visible=there),
+                gr.update(value=card(samples, pictures, i) if there else ""),
+                gr.update(choices=free, value=[n for n in kept[i] if n in free] if there else []),
+            ]
+        titles = [session.title(i + 1, run) for i, run in enumerate(runs)]
+        return [
+            *out,
+            session.status(samples),
+            gr.update(choices=titles, value=titles[index]),
+            gr.update(value=session.archive(runs), interactive=True),
+        ]
+
+    def added(runs, samples):
+        runs = [*runs, samples][-session.MOST_RUNS :]
+        return [runs, len(runs) - 1, *show(runs, len(runs) - 1)]
+
+    @clear_errors
+    def generate(request: gr.Request, runs, num, seed, *values, progress=gr.Progress()):
+        how = chosen(*values[:4])
+        given, noise, left_out = read(values[4:])
+        on_step = cancels.watch(request.session_hash, progress, how["steps"])
+        return added(runs, session.draw(model, given, noise, left_out, int(num), int(seed), how, on_step))
+
+    @clear_errors
+    def again(request: gr.Request, runs, index, strength, seed, *values, progress=gr.Progress()):
+        if not runs:
+            raise ValueError("generate something first")
+        how, samples = chosen(*values[:4]), runs[index]
+        keep = list(values[4:])[: len(samples.info["seeds"])]
+        groups = len({tuple(k) for k in keep})
+        on_step = cancels.watch(request.session_hash, progress, how["steps"] * groups)
+        seed = max(int(seed), samples.info["seed"]) + 1
+        drawn = session.redraw(model, samples, keep, float(strength), seed, how, on_step)
+        return [*added(runs, drawn), seed]
+
+    def back(runs, wanted):
+        index = next((i for i, run in enumerate(runs) if session.title(i + 1, run) == wanted), None)
+        return [index, *show(runs, index)] if index is not None else [gr.skip()] * (1 + len(shown))
+
+    @clear_errors
+    def compare(request: gr.Request, seed, *values, progress=gr.Progress()):
+        sides = [chosen(*values[:4]), chosen(*values[4:8])]
+        if sides[0] == sides[1]:
+            raise ValueError("both settings are the same; change one of them")
+        given, noise, left_out = read(values[8:])
+        on_step = cancels.watch(request.session_hash, progress, sum(s["steps"] for s in sides))
+        drawn = [session.draw(model, given, noise, left_out, 2, int(seed), how, on_step) for how in sides]
+        order = random.sample([0, 1], 2)  # so that nobody knows which is which
+        ballot = {"settings": [label(sides[i]) for i in order], "given": list(given), "seed": int(seed)}
+        open_ = gr.update(interactive=True)
+        return [
+            ballot,
+            *(drawn[i]._repr_html_() for i in order),
+            "Which is better?",
+            open_,
+            open_,
+            open_,
+            int(seed) + 1,
+        ]
+
+    @clear_errors
+    def vote(ballot, result):
+        left, right = ballot["settings"]
+        votes.add(votes_path, left, right, result, given=ballot["given"], seed=ballot["seed"], model=name)
+        closed = gr.update(interactive=False)
+        told = f"Thank you. Left was **{left}**, right **{right}**."
+        return [None, told, closed, closed, closed, votes.summary(votes.read(votes_path))]
+
+    def cancel(request: gr.Request):
+        cancels.cancel(request.session_hash)
+
+    def forget(request: gr.Request):
+        cancels.forget(request.session_hash)
+
+    with gr.Blocks(title=f"jointdiff: {name}", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.Markdown(
+            f"# {name}\nDraws any of {', '.join(model.layout.names)} from any others. Say for each whether you give it; "
+            "with nothing given, all are drawn together."
+        )
+        runs, index, ballot = gr.State([]), gr.State(0), gr.State(None)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=320):
+                asked = inputs(model)
+                num = gr.Slider(1, session.MOST_RESULTS, 4, step=1, label="results", elem_id="num")
+                with gr.Row():
+                    go = gr.Button("Generate", variant="primary", elem_id="generate")
+                    stop = gr.Button("Cancel", elem_id="cancel")
+                with gr.Accordion("Settings", open=False):
+                    seed = gr.Number(0, label="seed", precision=0, minimum=0, elem_id="seed")
+                    how = settings(model, "main")
+            with gr.Column(scale=5, min_width=320), gr.Tabs():
+                with gr.Tab("Results"):
+                    told = gr.Markdown("Nothing generated yet.", elem_id="status")
+                    cards = []
+                    with gr.Row():
+                        for i in range(session.MOST_RESULTS):
+                            with gr.Column(min_width=210, visible=False, elem_id=f"result-{i}") as column:
+                                body = gr.HTML(elem_classes="card")
+                                keep = gr.CheckboxGroup([], label="keep", elem_id=f"keep-{i}")
+                            cards.append((column, body, keep))
+                    strength = gr.Slider(
+                        0.05, 1, 1, step=0.05, label="re-noise", elem_id="strength",
+                        info="what is redrawn starts anew at 1, and stays close to what it was near 0",
+                    )  # fmt: skip
+                    redo = gr.Button("Keep what is marked, redraw the rest", elem_id="redraw")
+                    with gr.Row():
+                        history = gr.Dropdown([], label="history", scale=3, elem_id="history")
+                        download = gr.DownloadButton("Download everything", interactive=False, elem_id="download")
+                with gr.Tab("Compare two settings"):
+                    gr.Markdown("Two samples with each, from the same noise, in an order that you do not see.")
+                    with gr.Row():
+                        with gr.Column():
+                            first = settings(model, "a")
+                        with gr.Column():
+                            second = settings(model, "b")
+                    versus = gr.Button("Draw both", variant="primary", elem_id="compare")
+                    question = gr.Markdown(elem_id="question")
+                    with gr.Row():
+                        left, right = gr.HTML(elem_classes="vote"), gr.HTML(elem_classes="vote")
+                    with gr.Row():
+                        buttons = [
+                            gr.Button(text, interactive=False, elem_id=f"vote-{result}")
+                            for text, result in (("Left is better", "a"), ("Same", "tie"), ("Right is better", "b"))
+                        ]
+                    table = gr.Markdown(lambda: votes.summary(votes.read(votes_path)), elem_id="votes")
+        values = [p for i in asked for p in i.parts]
+        shown = [*(part for c in cards for part in c), told, history, download]
+        quiet = {"api_visibility": "private"}
+        one = {"concurrency_id": "sampling", "concurrency_limit": 1, **quiet}
+        go.click(generate, [runs, num, seed, *how, *values], [runs, index, *shown], **one)
+        redo.click(
+            again, [runs, index, strength, seed, *how, *(k for _, _, k in cards)], [runs, index, *shown, seed], **one
+        )
+        history.input(back, [runs, history], [index, *shown], **quiet)
+        versus.click(compare, [seed, *first, *second, *values], [ballot, left, right, question, *buttons, seed], **one)
+        for button, result in zip(buttons, ("a", "tie", "b")):
+            button.click(functools.partial(vote, result=result), ballot, [ballot, question, *buttons, table], **quiet)
+        stop.click(cancel, queue=False, **quiet)
+        page.unload(forget)
+    return page.queue(max_size=16)
+
+
+def label(how: dict) -> str:
+    return f"{how['sampler']}, {how['steps']} steps, {how['condition']}, guidance {how['guidance']:g}"
+
+
+def serve(model: Model, name: str, votes_path: pathlib.Path, host: str = "127.0.0.1", port: int = 7860, block=True):
+    """Open the page at http://host:port; returns `(page, url)` when it does not block."""
+    page = build(model, name, votes_path)
+    _, url, _ = page.launch(
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, max_file_size="10mb", css=CSS,
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]), footer_links=[],
+        enable_monitoring=False, share=False,
+    )  # fmt: skip
+    print(f"{name} is at {url}; Ctrl-C ends it", flush=True)
+    if block:
+        page.block_thread()
+    return page, url

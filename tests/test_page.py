@@ -1,0 +1,308 @@
+"""The page: what it does without a browser, and the same in a real one."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import socket
+import time
+import zipfile
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import pytest
+import torch
+
+import jointdiff
+from jointdiff.page import session
+
+SETTINGS = {"sampler": "ddim", "steps": 4, "condition": "clean", "guidance": 0.0}
+needs_browser = pytest.mark.skipif(
+    not (shutil.which("chromedriver") or "CI" in os.environ),
+    reason="needs a browser: apt-get install chromium chromium-driver",
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return jointdiff.load("digits")
+
+
+def test_what_is_kept_stays_bit_for_bit_and_the_rest_changes(model):
+    drawn = session.draw(model, {"text": model.encode("text", "seven")}, {}, (), 3, 0, SETTINGS)
+    again = session.redraw(model, drawn, [["image"], ["image", "audio"], []], 1.0, 1, SETTINGS)
+    same = {n: [torch.equal(a, b) for a, b in zip(drawn[n], again[n])] for n in drawn}
+    assert same == {"image": [True, True, False], "text": [True] * 3, "audio": [False, True, False]}
+    assert again.given == ("text",) and again.info["seeds"] == [[1, 0], [0, 1], [1, 0]]
+    with pytest.raises(ValueError, match="everything is kept"):
+        session.redraw(model, drawn, [["image", "audio"]] * 3, 1.0, 1, SETTINGS)
+
+
+def test_less_noise_changes_less(model):
+    drawn = session.draw(model, {}, {}, ("audio",), 4, 0, SETTINGS)
+    assert set(drawn) == {"image", "text"}
+    keep = [["text"]] * 4
+    far, near = (session.redraw(model, drawn, keep, s, 1, SETTINGS)["image"] for s in (1.0, 0.1))
+    assert (near - drawn["image"]).square().mean() < 0.3 * (far - drawn["image"]).square().mean()
+
+
+def test_noise_stays_known_when_redrawing(model):
+    drawn = session.draw(model, {"text": model.encode("text", "two")}, {"text": 0.5}, (), 2, 0, SETTINGS)
+    again = session.redraw(model, drawn, [["image"], []], 1.0, 1, SETTINGS)
+    assert again.info["noise"]["text"] == [0.5, 0.5] and torch.equal(again["image"][0], drawn["image"][0])
+
+
+def test_recordings_lose_the_quiet_at_their_ends():
+    wave = np.zeros(8000, np.int16)
+    wave[3000:4000] = (10000 * np.sin(np.arange(1000))).astype(np.int16)
+    assert 1000 < len(session.trimmed(wave, 8000, "audio")) < 2000
+    stereo = np.stack([wave, wave // 2], 1)
+    assert session.trimmed(stereo, 8000, "audio").shape[1] == 2
+
+
+def test_the_archive_has_every_run(model):
+    runs = [session.draw(model, {}, {}, (), 1, seed, SETTINGS) for seed in (0, 1)]
+    names = zipfile.ZipFile(session.archive(runs)).namelist()
+    assert {"run_001/samples.npz", "run_001/grid.png", "run_002/samples.json", "run_002/audio_000.wav"} <= set(names)
+
+
+# a real browser from here on
+
+
+class Page:
+    """A browser window on the page."""
+
+    def __init__(self, driver, url):
+        self.driver, self.url = driver, url
+
+    def open(self, width=1280, height=1000):
+        self.driver.set_window_size(width, height)
+        self.driver.get(self.url)
+        self.wait(lambda: self.find("#generate"))
+        time.sleep(1)
+
+    def find(self, selector):
+        return self.driver.find_elements("css selector", selector)
+
+    def wait(self, what, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if value := what():
+                    return value
+            except Exception as error:
+                if "stale" not in str(error):
+                    raise
+            time.sleep(0.1)
+        raise AssertionError(f"nothing came in {seconds} s; the page says {self.toasts()}")
+
+    def click(self, selector, index=0):
+        element = self.wait(lambda: self.find(selector))[index]
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def role(self, name, role):
+        self.click(f'#role-{name} input[value="{role}"]')
+
+    def type(self, selector, text):
+        field = self.wait(lambda: [e for e in self.find(selector) if e.is_displayed()])[0]
+        field.clear()
+        field.send_keys(text)
+
+    def status(self):
+        return "".join(e.text for e in self.find("#status"))
+
+    def generate(self, selector="#generate"):
+        """Click and wait for a new result; its seconds."""
+        before, began = self.status(), time.monotonic()
+        self.click(selector)
+        self.wait(lambda: "evaluations" in self.status() and self.status() != before)
+        return time.monotonic() - began
+
+    def results(self, name, what):
+        """An attribute of every visible result's modality: `text`, or a picture's or sound's `src`."""
+        out = []
+        for i in range(session.MOST_RESULTS):
+            for part in self.find(f'#result-{i} [data-modality="{name}"]'):
+                if part.is_displayed():
+                    inside = {"text": "code", "image": "img", "audio": "audio"}[what]
+                    element = part.find_element("css selector", inside)
+                    out.append(element.text if what == "text" else element.get_attribute("src"))
+        return out
+
+    def toasts(self):
+        return " ".join(e.text for e in self.find(".toast-body"))
+
+    def keep(self, result, name):
+        self.click(f'#keep-{result} input[name="{name}"], #keep-{result} input[value="{name}"]')
+
+
+@pytest.fixture(scope="module")
+def served(model, tmp_path_factory):
+    from jointdiff.page import serve
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    votes = tmp_path_factory.mktemp("votes") / "votes.jsonl"
+    page, url = serve(model, "digits", votes, port=port, block=False)
+    yield url, votes
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+        f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(driver, served):
+    page = Page(driver, served[0])
+    page.open()
+    return page
+
+
+def picture(source):
+    import io
+
+    return PIL.Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))
+
+
+@needs_browser
+def test_type_a_word_get_pictures_of_it(page, model):
+    page.role("text", "given")
+    page.type("#value-text input, #value-text textarea", "seven")
+    page.generate()
+    assert page.results("text", "text") == ["seven"] * 4 and len(page.results("audio", "audio")) == 4
+    drawn = [picture(s).convert("L") for s in page.results("image", "image")]
+    read = model.sample({"image": drawn}, leave_out=["audio"], seed=1).texts("text")
+    assert read.count("seven") >= 3
+    page.role("text", "generate")
+    page.role("text", "given")
+    took = page.generate()  # the second time, all is warm
+    assert took < float(os.environ.get("CLICK_SECONDS", 20)), f"{took:.1f} s from click to results"
+
+
+@needs_browser
+def test_draw_a_digit_get_a_word_and_a_sound(page):
+    from selenium.webdriver import ActionChains
+
+    page.role("image", "given")
+    canvas = page.wait(lambda: [e for e in page.find("#value-image canvas") if e.is_displayed()])[0]
+    time.sleep(1)
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    width, height = canvas.size["width"], canvas.size["height"]
+    stroke = ActionChains(page.driver, duration=30)
+    stroke.move_to_element_with_offset(canvas, int(0.05 * width), int(-0.3 * height)).click_and_hold()
+    for _ in range(12):
+        stroke.move_by_offset(int(-0.01 * width), int(0.05 * height))
+    stroke.release().perform()
+    time.sleep(1)
+    page.generate()
+    words = page.results("text", "text")
+    assert words.count("one") >= 3, words
+    sound = base64.b64decode(page.results("audio", "audio")[0].split(",")[1])
+    assert sound[:4] == b"RIFF" and len(sound) > 4000
+
+
+@needs_browser
+def test_lock_and_redraw_and_go_back(page):
+    page.generate()
+    before = page.results("image", "image"), page.results("audio", "audio")
+    page.keep(1, "image")
+    page.generate("#redraw")
+    after = page.results("image", "image"), page.results("audio", "audio")
+    assert [a == b for a, b in zip(before[0], after[0])] == [False, True, False, False]
+    assert not any(a == b for a, b in zip(before[1], after[1]))
+    status = page.status()
+    page.click("#history input")
+    page.click('#history [role="option"]', 0)
+    page.wait(lambda: page.status() != status)
+    assert page.results("image", "image") == before[0]
+    href = page.wait(lambda: page.find("#download a, a#download, #download"))
+    assert href and page.find("#download")[0].is_enabled()
+
+
+@needs_browser
+def test_vote_between_two_settings(page, served):
+    from selenium.webdriver.common.keys import Keys
+
+    page.click('button[role="tab"]', 1)
+    field = page.wait(lambda: [e for e in page.find('#steps-b input[type="number"]') if e.is_displayed()])[0]
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("4", Keys.TAB)
+    page.click("#compare")
+    page.wait(lambda: "better" in "".join(e.text for e in page.find("#question")))
+    assert len([e for e in page.find(".vote table") if e.is_displayed()]) == 2
+    page.click("#vote-a")
+    page.wait(lambda: "Thank you" in "".join(e.text for e in page.find("#question")))
+    (vote,) = [json.loads(line) for line in served[1].read_text().splitlines()]
+    assert vote["result"] == "a" and {"ddim, 4 steps" in vote[side] for side in "ab"} == {True, False}
+    assert "beats an average one" in "".join(e.text for e in page.find("#votes"))
+
+
+@needs_browser
+def test_bad_input_is_said_and_loses_nothing(page, tmp_path):
+    page.generate()
+    before = page.results("image", "image")
+    page.role("text", "given")
+    page.type("#value-text input, #value-text textarea", "Größe")
+    page.click("#generate")
+    page.wait(lambda: "possible are the characters" in page.toasts())
+    page.role("text", "generate")
+    page.role("audio", "given")
+    (tmp_path / "sound.wav").write_bytes(b"this is no sound")
+    page.wait(lambda: page.find("#value-audio input[type=file]"))[0].send_keys(str(tmp_path / "sound.wav"))
+    time.sleep(2)
+    page.click("#generate")
+    page.wait(lambda: len(page.find(".toast-body")) > 1)
+    assert page.results("image", "image") == before
+
+
+@needs_browser
+def test_cancel(page):
+    field = page.find("#num input")[0]
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+    for accordion in page.find("button.label-wrap"):
+        accordion.click()
+    from selenium.webdriver.common.keys import Keys
+
+    field = page.wait(lambda: [e for e in page.find('#steps-main input[type="number"]') if e.is_displayed()])[0]
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("200", Keys.TAB)
+    page.click("#generate")
+    time.sleep(1.5)
+    page.click("#cancel")
+    page.wait(lambda: "Cancelled" in page.toasts(), 30)
+    assert "evaluations" not in page.status()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window(page, width, tmp_path):
+    page.open(width, 1000)
+    page.role("image", "given")
+    page.role("image", "generate")
+    page.generate()
+    wide = page.driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        height = page.driver.execute_script("return document.documentElement.scrollHeight")
+        page.driver.set_window_size(width, min(height, 3000))
+        page.driver.save_screenshot(f"{folder}/page_{width}.png")
+    assert re.search(r"seeds \(0, 0\)", page.status())
