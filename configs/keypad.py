@@ -21,14 +21,12 @@ def get_config():
     c.backbone.unet.attention = (False, True)
     c.backbone.unet.dropout = 0.1  # there are only 1497 different pictures
     c.loss.weight.image = 3.0  # the hardest to draw: words and tones are learned in a tenth of the time
-    for pattern in (
-        "joint",
-        "independent",
-    ):  # these pictures hold no more than 8 x 8 numbers, so less noise hides their class
+    # these pictures hold no more than 8 x 8 numbers, so less noise hides their class
+    for pattern in ("joint", "independent"):
         c.loss.log_ratio[pattern] = (0.5, 1.2)
     for pattern in ("conditional", "absent"):
         c.loss.log_ratio[pattern] = (0.9, 1.6)
     c.optim.matrix_lr = 6e-3
-    c.train.steps = 6500
+    c.train.steps = 5400
     c.train.ema = 0.999
     return c

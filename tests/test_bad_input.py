@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 import torch
 from conftest import ROOT
+from scipy.io import wavfile
 from test_manifest import folder, own
 
 from jointdiff import config as cfg
@@ -150,9 +151,10 @@ PAGE = [
     ("text", "wörd", "possible are the characters"),
     ("text", "sevenths", "8 characters; 6 fit"),
     ("audio", None, "record a sound as audio"),
-    ("audio", (8000, np.zeros(800, np.int16)), "is silent"),
-    ("audio", (8000, np.zeros((0,), np.int16)), "is silent"),
-    ("audio", (8000, (30000 * np.sin(np.arange(80000))).astype(np.int16)), "lasts 10.00 s; 0.25 s fit"),
+    ("audio", np.zeros(800, np.int16), "is silent"),
+    ("audio", np.zeros(0, np.int16), "is silent"),
+    ("audio", (30000 * np.sin(np.arange(80000))).astype(np.int16), "lasts 10.00 s; 0.25 s fit"),
+    ("audio", "no sound", "is not a WAV file"),
 ]
 
 
@@ -230,7 +232,11 @@ def test_batches_of_arrays_that_are_none(raw):
 
 
 @pytest.mark.parametrize("name,value,message", PAGE)
-def test_what_a_page_sends_that_is_none(model, name, value, message):
+def test_what_a_page_sends_that_is_none(model, name, value, message, tmp_path):
+    if name == "audio" and value is not None:
+        path = tmp_path / "sound.wav"
+        path.write_text(value) if isinstance(value, str) else wavfile.write(path, 8000, value)
+        value = str(path)
     with pytest.raises(ValueError, match=message):
         session.read_value(model, name, value)
 

@@ -35,7 +35,7 @@ def test_what_is_kept_stays_bit_for_bit_and_the_rest_changes(model):
     again = session.redraw(model, drawn, [["image"], ["image", "audio"], []], 1.0, 1, SETTINGS)
     same = {n: [torch.equal(a, b) for a, b in zip(drawn[n], again[n])] for n in drawn}
     assert same == {"image": [True, True, False], "text": [True] * 3, "audio": [False, True, False]}
-    assert again.given == ("text",) and again.info["seeds"] == [[1, 0], [0, 1], [1, 0]]
+    assert again.given == ("text",) and again.info["seeds"] == [[1, 0], [0, 1], [2, 0]]
     with pytest.raises(ValueError, match="everything is kept"):
         session.redraw(model, drawn, [["image", "audio"]] * 3, 1.0, 1, SETTINGS)
 
@@ -119,7 +119,9 @@ class Page:
         before, began = self.status(), time.monotonic()
         self.click(selector)
         self.wait(lambda: "evaluations" in self.status() and self.status() != before)
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        time.sleep(1)  # for the last of the pictures
+        return took
 
     def results(self, name, what):
         """An attribute of every visible result's modality: `text`, or a picture's or sound's `src`."""
@@ -191,8 +193,6 @@ def test_type_a_word_get_pictures_of_it(page, model):
     drawn = [picture(s).convert("L") for s in page.results("image", "image")]
     read = model.sample({"image": drawn}, leave_out=["audio"], seed=1).texts("text")
     assert read.count("seven") >= 3
-    page.role("text", "generate")
-    page.role("text", "given")
     took = page.generate()  # the second time, all is warm
     assert took < float(os.environ.get("CLICK_SECONDS", 20)), f"{took:.1f} s from click to results"
 
@@ -266,10 +266,11 @@ def test_bad_input_is_said_and_loses_nothing(page, tmp_path):
     page.role("text", "generate")
     page.role("audio", "given")
     (tmp_path / "sound.wav").write_bytes(b"this is no sound")
+    page.click('#value-audio button[aria-label="Upload file"]')
     page.wait(lambda: page.find("#value-audio input[type=file]"))[0].send_keys(str(tmp_path / "sound.wav"))
     time.sleep(2)
     page.click("#generate")
-    page.wait(lambda: len(page.find(".toast-body")) > 1)
+    page.wait(lambda: "is not a WAV file" in page.toasts())
     assert page.results("image", "image") == before
 
 

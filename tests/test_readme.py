@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import PIL.Image
@@ -54,6 +56,23 @@ def own_data(folder):
     np.save(folder / "a_depth.npy", rng.normal(size=(24, 32)))
 
 
+def serves(words, cwd):
+    """The command prints its address and answers there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*words, f"--port={port}"], cwd=cwd, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        line = next(line for line in process.stdout if "http" in line)
+        address = re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert b"gradio" in answer.read()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def test_the_readmes_commands_run_in_their_order(tmp_path):
     """Training is made tiny, and evaluation short; sampling is as written."""
     os.symlink(ROOT / "configs", tmp_path / "configs")
@@ -62,6 +81,9 @@ def test_the_readmes_commands_run_in_their_order(tmp_path):
     for words in jointdiff_commands():
         if any(w.startswith("--config=") for w in words):
             words = [*words, *SMALL]
+        elif "--mode=serve" in words:
+            serves(words, tmp_path)
+            continue
         elif "--mode=evaluate" in words:
             words = [*words, "--num=2", "--seeds=1", "--sampler=ddim", "--steps=2"]
         run(words, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))

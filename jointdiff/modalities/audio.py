@@ -152,14 +152,8 @@ class Audio:
             raise ValueError(
                 f"expected the path of a WAV file, or a waveform with its rate (wave, rate), got {type(argument).__name__}"
             )
-        argument = os.fspath(argument)
-        try:
-            rate, wave = wavfile.read(argument)
-        except FileNotFoundError:
-            raise ValueError(f"no sound at {argument!r}") from None
-        except (OSError, ValueError, EOFError, struct.error) as error:
-            raise ValueError(f"{argument!r} is not a WAV file that can be read: {error}") from None
-        return [self.fit(wave, rate, repr(argument))]
+        wave, rate = load(argument)
+        return [self.fit(wave, rate, repr(os.fspath(argument)))]
 
     def fit(self, wave: np.ndarray, rate: int, what: str) -> np.ndarray:
         """`convert`, for a sound that must be one and fit."""
@@ -178,6 +172,18 @@ class Audio:
         position = level * (len(anchors) - 1)
         color = np.stack([np.interp(position, range(len(anchors)), anchors[:, i]) for i in range(3)], -1)
         return color.round().astype(np.uint8).repeat(max(1, self.bands // self.frames), axis=2)
+
+
+def load(path: str | os.PathLike) -> tuple[np.ndarray, int]:
+    """The waveform in a WAV file, `(n,)` or `(n, k)`, and its rate; ValueError that says what is wrong with it."""
+    path = os.fspath(path)
+    try:
+        rate, wave = wavfile.read(path)
+    except FileNotFoundError:
+        raise ValueError(f"no sound at {path!r}") from None
+    except (OSError, ValueError, EOFError, struct.error) as error:
+        raise ValueError(f"{path!r} is not a WAV file that can be read: {error}") from None
+    return wave, rate
 
 
 def mel_matrix(bands: int, n_fft: int, rate: int, lowest: float, highest: float) -> torch.Tensor:

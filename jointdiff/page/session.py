@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..modalities import Audio, Image, Text
+from ..modalities.audio import load
 from ..model import Model
 from ..results import Samples
 
@@ -35,7 +36,10 @@ def read_value(model: Model, name: str, value) -> torch.Tensor:
     elif isinstance(modality, Audio):
         if value is None:
             raise ValueError(f"record a sound as {name}, or upload one")
-        rate, wave = value
+        try:
+            wave, rate = load(value)
+        except ValueError:
+            raise ValueError(f"what was uploaded as {name} is not a WAV file that can be read") from None
         value = trimmed(wave, rate, name), rate
     elif value is None:
         raise ValueError(f"upload a file as {name}")
@@ -83,9 +87,8 @@ def redraw(
     """The samples with all redrawn but what is kept, named for every sample, and what had been given.
 
     What is redrawn starts from what it was, noised to the time `strength`; 1 is from scratch. Samples that keep the same
-    are drawn together, sample i of these from (seed, i).
+    are drawn together, each such group from a seed of its own, `seed` and those after it.
     """
-    num = len(next(iter(samples.values())))
     left_out = samples.info["leave_out"]
     groups: dict[tuple, list[int]] = {}
     for row, names in enumerate(keep):
@@ -95,14 +98,14 @@ def redraw(
     if not groups:
         raise ValueError("everything is kept: take a mark away from what should be redrawn")
     channels = {n: v.clone() for n, v in samples.items()}
-    evaluations, seconds = 0, 0.0
-    for held, rows in groups.items():
+    seeds, evaluations, seconds = list(samples.info["seeds"]), 0, 0.0
+    for group, (held, rows) in enumerate(groups.items()):
         noise = {n: torch.tensor(level)[rows] for n, level in samples.info["noise"].items()}
         start = {n: samples[n][rows] if n in samples else torch.zeros(1, *shape(model, n)) for n in model.layout.names}
         drawn = model.sample(
             {n: samples[n][rows] for n in held},
             len(rows),
-            seed,
+            seed + group,
             left_out,
             noise=noise,
             on_step=on_step,
@@ -112,10 +115,10 @@ def redraw(
         )
         for name in channels:
             channels[name][rows] = drawn[name]
+        for row, own in zip(rows, drawn.info["seeds"]):
+            seeds[row] = own
         evaluations, seconds = max(evaluations, drawn.info["evaluations"]), seconds + drawn.info["seconds"]
-    place = {row: i for rows in groups.values() for i, row in enumerate(rows)}
-    seeds = [[seed, place[i]] if i in place else samples.info["seeds"][i] for i in range(num)]
-    info = {**samples.info, **settings, "seed": seed, "seeds": seeds, "strength": strength,
+    info = {**samples.info, **settings, "seed": seed + len(groups) - 1, "seeds": seeds, "strength": strength,
             "kept": [list(names) for names in keep], "evaluations": evaluations, "seconds": seconds}  # fmt: skip
     return Samples(channels, samples.given, samples.modalities, info)
 

@@ -21,7 +21,9 @@ from . import session
 GIVEN, GENERATE, LEFT_OUT = "given", "generate", "leave out"
 CANVAS = 256  # side of what one draws on, pixels
 CSS = """
-.gradio-container {max-width: 1180px !important; margin: auto}
+.gradio-container {max-width: 1400px !important; width: 100%; margin: auto}
+.role label {padding: 4px 8px !important}
+.keep label {padding: 2px 6px !important}
 .card img, .card audio {display: block; margin: 2px auto}
 .card code {display: block; font-size: 1.5em; text-align: center; padding: .3em}
 .card .name {font-size: .8em; opacity: .7; text-align: center; margin-top: .5em}
@@ -64,7 +66,7 @@ def editor(model: Model, name: str) -> gr.components.Component:
     if isinstance(modality, Audio):
         label += f", up to {modality.seconds:g} s"
         return gr.Audio(
-            label=label, sources=["microphone", "upload"], type="numpy", visible=False, elem_id=f"value-{name}"
+            label=label, sources=["microphone", "upload"], type="filepath", visible=False, elem_id=f"value-{name}"
         )
     return gr.File(label=f"{label} (npy, npz, PNG or TIFF)", visible=False, elem_id=f"value-{name}")
 
@@ -73,9 +75,11 @@ def inputs(model: Model) -> list[Input]:
     out = []
     for name in model.layout.names:
         with gr.Group():
-            role = gr.Radio([GIVEN, GENERATE, LEFT_OUT], value=GENERATE, label=name, elem_id=f"role-{name}")
+            role = gr.Radio(
+                [GIVEN, GENERATE, LEFT_OUT], value=GENERATE, label=name, elem_id=f"role-{name}", elem_classes="role"
+            )
             value = editor(model, name)
-            noise = gr.Slider(0, 2, 0, step=0.05, label="its noise (standard deviation)", visible=False)
+            noise = gr.Slider(0, 2, 0, step=0.05, label="its noise", visible=False)
         show = lambda role: [gr.update(visible=role == GIVEN)] * 2
         role.change(show, role, [value, noise], queue=False, show_progress="hidden", api_visibility="private")
         out.append(Input(name, role, value, noise))
@@ -168,7 +172,8 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
         how = chosen(*values[:4])
         given, noise, left_out = read(values[4:])
         on_step = cancels.watch(request.session_hash, progress, how["steps"])
-        return added(runs, session.draw(model, given, noise, left_out, int(num), int(seed), how, on_step))
+        drawn = session.draw(model, given, noise, left_out, int(num), int(seed), how, on_step)
+        return [*added(runs, drawn), int(seed) + 1]
 
     @clear_errors
     def again(request: gr.Request, runs, index, strength, seed, *values, progress=gr.Progress()):
@@ -221,23 +226,25 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
     def forget(request: gr.Request):
         cancels.forget(request.session_hash)
 
-    with gr.Blocks(title=f"jointdiff: {name}", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with gr.Blocks(
+        title=f"jointdiff: {name}", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)
+    ) as page:
         gr.Markdown(
             f"# {name}\nDraws any of {', '.join(model.layout.names)} from any others. Say for each whether you give it; "
             "with nothing given, all are drawn together."
         )
         runs, index, ballot = gr.State([]), gr.State(0), gr.State(None)
         with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=2, min_width=330):
                 asked = inputs(model)
                 num = gr.Slider(1, session.MOST_RESULTS, 4, step=1, label="results", elem_id="num")
                 with gr.Row():
                     go = gr.Button("Generate", variant="primary", elem_id="generate")
                     stop = gr.Button("Cancel", elem_id="cancel")
                 with gr.Accordion("Settings", open=False):
-                    seed = gr.Number(0, label="seed", precision=0, minimum=0, elem_id="seed")
+                    seed = gr.Number(0, label="seed of the next results", precision=0, minimum=0, elem_id="seed")
                     how = settings(model, "main")
-            with gr.Column(scale=5, min_width=320), gr.Tabs():
+            with gr.Column(scale=6, min_width=330), gr.Tabs():
                 with gr.Tab("Results"):
                     told = gr.Markdown("Nothing generated yet.", elem_id="status")
                     cards = []
@@ -245,7 +252,7 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
                         for i in range(session.MOST_RESULTS):
                             with gr.Column(min_width=210, visible=False, elem_id=f"result-{i}") as column:
                                 body = gr.HTML(elem_classes="card")
-                                keep = gr.CheckboxGroup([], label="keep", elem_id=f"keep-{i}")
+                                keep = gr.CheckboxGroup([], label="keep", elem_id=f"keep-{i}", elem_classes="keep")
                             cards.append((column, body, keep))
                     strength = gr.Slider(
                         0.05, 1, 1, step=0.05, label="re-noise", elem_id="strength",
@@ -276,7 +283,7 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
         shown = [*(part for c in cards for part in c), told, history, download]
         quiet = {"api_visibility": "private"}
         one = {"concurrency_id": "sampling", "concurrency_limit": 1, **quiet}
-        go.click(generate, [runs, num, seed, *how, *values], [runs, index, *shown], **one)
+        go.click(generate, [runs, num, seed, *how, *values], [runs, index, *shown, seed], **one)
         redo.click(
             again, [runs, index, strength, seed, *how, *(k for _, _, k in cards)], [runs, index, *shown, seed], **one
         )
