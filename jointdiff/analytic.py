@@ -65,7 +65,7 @@ class Mixture:
         def denoise(x_t, t):
             alpha, sigma = self.noised(sde, t)
             log, whitened = self.parts(x_t.double().flatten(1), alpha, sigma)
-            update = torch.einsum("kij,bj,bkj->bki", self.covariances, alpha.expand(len(x_t), -1), whitened)
+            update = torch.einsum("kij,bkj->bki", self.covariances, alpha[:, None] * whitened)
             x_0 = (log.softmax(1)[..., None] * (self.means + update)).sum(1)
             return x_0.view(x_t.shape).to(x_t.dtype)
 

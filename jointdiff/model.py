@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from . import config as cfg
-from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out
+from .condition import leave_out
 from .denoiser import Denoiser
 from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
+from .plan import Plan
 from .results import Samples
-from .samplers import Counted, sample
+from .samplers import Counted
 from .streams import SampleNoise
 
 LEVELS = (0.02, 5.0, 28)  # lowest, highest and number of the noise levels that `noise_level` compares
@@ -142,9 +142,7 @@ class Model:
             info["log_evidence"] = torch.cat(log_evidence).tolist()
         return Samples(channels, tuple(given), {n: self.modalities[n] for n in channels}, info)
 
-    def plan(
-        self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True, left_out=()
-    ) -> "Plan":
+    def plan(self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True, left_out=()) -> Plan:
         """How to sample: the arguments, with the config's where they are None, checked."""
         return Plan(self, sampler, steps, grid, condition, guidance, given, left_out)
 
@@ -301,52 +299,3 @@ class Model:
         count = max(len(v) for v in (*values.values(), *given.values()))
         expand = lambda v: v.expand(count, -1, -1, -1)
         return {n: expand(v) for n, v in values.items()}, {n: expand(v) for n, v in given.items()}, count
-
-
-class Plan:
-    """A checked choice of sampler, grid of times, condition and guidance; calling it runs one batch."""
-
-    def __init__(self, model: Model, sampler, steps, grid, condition, guidance, given, left_out):
-        c, self.model, self.left_out = model.config.sample, model, left_out
-        self.condition = (condition or c.condition) if given else None
-        if condition:
-            cfg.lookup(CONDITIONS, condition, "condition")
-        self.guidance = float(c.guidance if guidance is None else guidance)
-        self.method = cfg.build_sampler(model.config, model.denoiser.sde, sampler)
-        steps = c.steps if steps is None else steps
-        self.times = cfg.build_grid(model.config, self.method, steps, grid)
-        self.settings = {
-            "sampler": sampler or c.sampler,
-            "steps": steps,
-            "condition": self.condition,
-            "guidance": self.guidance,
-        }
-
-    def begin(self, strength: float) -> None:
-        """Keep the times below `strength` alone."""
-        if not 0 < strength <= 1:
-            raise ValueError(
-                f"strength = {strength}; expected above 0, where nothing changes, up to 1, where nothing stays"
-            )
-        if self.condition == "twisted":
-            raise ValueError("the twisted condition starts from noise alone; choose another, such as clean")
-        self.settings["strength"] = strength
-        later = self.times[self.times < strength]
-        self.times = torch.cat([torch.tensor([strength], dtype=self.times.dtype), later])
-
-    def __call__(self, denoise, y, mask, draw, on_step=None, extra=None, start=None):
-        """Samples `(B, C, H, W)` and the condition that made them."""
-        model, sde = self.model, self.model.denoiser.sde
-        if self.left_out:
-            denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device), draw())
-        if self.guidance:
-            between = model.config.sample.guidance_between
-            if self.condition:
-                denoise = free_guidance(denoise, sde, mask, draw(), self.guidance, between)
-            elif len(drawn := [n for n in model.layout.names if n not in self.left_out]) > 1:
-                masks = [model.layout.mask([n]).to(y.device) for n in drawn]
-                denoise = joint_guidance(denoise, sde, masks, draw(), self.guidance, between)
-        how = None
-        if self.condition:
-            how = cfg.build_condition(model.config, model.denoiser, y, mask, self.condition, **(extra or {}))
-        return sample(denoise, self.method, self.times, draw, how, on_step, start), how

@@ -74,3 +74,14 @@ def test_autocast_wraps_the_network_alone(generator):
 
     denoise = Denoiser(Linear(), SDES["vp"](), LAYOUT, MEAN, STD, torch.bfloat16)
     assert denoise(data(2, generator), torch.tensor(0.5)).dtype == torch.float32
+
+
+def test_scales_of_a_shared_time_are_kept_and_are_those_of_a_time_a_row(generator):
+    denoiser = Denoiser(Probe(0.7), SDES["vp"](), LAYOUT, MEAN, STD)
+    x = torch.randn(4, 3, 4, 4, generator=generator)
+    for t in ([0.3, 0.3, 0.3], [0.3, 0.3, 0.0]):
+        t = torch.tensor(t, dtype=torch.float64).view(1, 3, 1, 1)
+        by_row = denoiser(x, t.expand(4, 3, 1, 1))
+        for _ in range(2):
+            assert torch.equal(denoiser(x, t), by_row)
+    assert len(denoiser.kept) == 2

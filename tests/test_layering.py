@@ -10,6 +10,7 @@ ORDER = [
     {"analytic", "loss", "samplers", "results"},
     {"condition"},
     {"config", "likelihood"},
+    {"plan"},
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "votes"},

@@ -284,3 +284,17 @@ def test_a_gaussian_varied_stays_a_gaussian():
     assert gaussian_kl(torch.zeros(2), cov, x.mean(0), torch.cov(x.T)) < 0.002
     kept = float((x[:, 0] * start.flatten(1)[:, 0]).mean())
     assert 0.05 < kept < 0.95
+
+
+def test_embeddings_of_a_class_lie_together(model):
+    digits = jointdiff.load("digits")
+    words = ["one", "two", "four", "seven", "eight"] * 8
+    pictures = digits.sample({"text": words}, leave_out=["audio"], seed=3)["image"]
+    close = digits.embed({"image": pictures})
+    assert close.shape == (40, 192) and torch.equal(close, digits.embed({"image": pictures}))
+    distance = torch.cdist(close, close).fill_diagonal_(torch.inf)
+    right = [words[i] == words[j] for i, j in enumerate(distance.argmin(1).tolist())]
+    assert sum(right) >= 36, sum(right)
+    model.denoiser.network = torch.nn.Identity()
+    with pytest.raises(ValueError, match="Identity has no level that sums up the grid; the U-Net has"):
+        model.embed({"image": torch.zeros(1, 1, 8, 8)})

@@ -4,8 +4,8 @@
     python experiments/missing_sensor/run.py --quick   # under 2 minutes: the machinery
 
 Four aligned sensors on patches of 16 x 16 of scikit-learn's two photographs: red, green, blue, and an edge detector (the
-Sobel magnitude of the brightness at twice the resolution, so that it knows what the colours have lost). The model is
-trained on the left of the photographs and tested on the right. Any one sensor is then drawn from the other three, and two
+Sobel magnitude of the brightness at twice the resolution, so that it knows what the colours have lost). Every fourth stripe
+of the photographs, 40 pixels wide, is for tests alone. Any one sensor is then drawn from the other three, and two
 from two. Writes result.json, result.md, sensors.png and intervals.png beside this file, or to --outdir.
 """
 
@@ -28,7 +28,7 @@ import jointdiff as jd
 
 HERE = pathlib.Path(__file__).parent
 SENSORS = ("red", "green", "blue", "edge")
-SIDE = 16
+SIDE, STRIPE = 16, 40
 SPREAD = (0.05, 0.95)
 
 
@@ -44,17 +44,24 @@ def sensors() -> list[np.ndarray]:
     return out
 
 
+def stripe(column: int) -> str:
+    return "test" if column // STRIPE % 4 == 3 else "train"
+
+
 def write_manifest(folder: pathlib.Path, train: int, test: int, seed: int = 0) -> pathlib.Path:
-    """Patches as npy files and a table of them: what a scientist would have. The left 70 % train, the rest tests."""
+    """Patches as npy files and a table of them: what a scientist would have. Training patches are turned and mirrored."""
     rng, lines = np.random.default_rng(seed), [",".join((*SENSORS, "split"))]
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", train), ("test", test)):
         for i in range(count):
             scene = scenes[rng.integers(len(scenes))]
-            border = int(0.7 * scene.shape[2])
-            low, high = (0, border - SIDE) if split == "train" else (border, scene.shape[2] - SIDE)
-            top, left = rng.integers(scene.shape[1] - SIDE + 1), rng.integers(low, high + 1)
+            top = rng.integers(scene.shape[1] - SIDE + 1)
+            left = rng.choice(
+                [x for x in range(scene.shape[2] - SIDE + 1) if stripe(x) == stripe(x + SIDE - 1) == split]
+            )
             patch = scene[:, top : top + SIDE, left : left + SIDE]
+            if split == "train":
+                patch = np.rot90(patch, rng.integers(4), (1, 2))[:, :, :: rng.choice([1, -1])]
             names = [f"{split}_{i:05d}_{n}.npy" for n in SENSORS]
             for name, channel in zip(names, patch):
                 np.save(folder / name, channel)
@@ -91,7 +98,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    patches, tested, repeats, steps = (200, 4, 6, 10) if args.quick else (6000, 48, 40, 3000)
+    patches, tested, repeats, steps = (200, 4, 6, 10) if args.quick else (8000, 64, 40, 3000)
 
     # 1. a table of files, one row a patch, one column a sensor
     manifest = args.workdir / "data" / "sensors.csv"
@@ -100,7 +107,7 @@ def main():
     train, test = load_split(manifest, "train"), load_split(manifest, "test")[:tested]
 
     # 2. one model of all four: kinds, ranges and the grid come from the files
-    small = {"widths": (48, 96), "blocks": (2, 2), "attention": (False, True), "dropout": 0.1}
+    small = {"widths": (48, 96), "blocks": (2, 2), "attention": (False, True), "dropout": 0.15}
     ratios = dict.fromkeys(("joint", "conditional", "independent", "absent"), (-0.5, 1.4))
     fields = {"train": {"steps": steps, "ema": 0.998}, "backbone": {"unet": small}, "loss": {"log_ratio": ratios}}
     began = time.perf_counter()
