@@ -3,8 +3,8 @@
 python -m jointdiff.main --config=configs/digits.py --workdir=runs/digits
 
 About 42 minutes on one core; then coherence is .89 to 1 in every direction and .91 from nothing (64 conditions each, 36
-steps). The shipped weights go on from there with lower noise, by the second command of jointdiff/models/digits.md: .95 to 1, and
-.98 from nothing (experiments/any_direction).
+steps). The shipped weights go on from there, by the second and third command of jointdiff/models/digits.md: .95 to 1, and .98
+from nothing (experiments/any_direction).
 """
 
 from jointdiff.config import default, modality

@@ -57,7 +57,7 @@ def measure(model, judges, real, given, labels, num, seed, **how) -> dict:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="digits", help="shipped weights, a workdir, or a safetensors file")
-    parser.add_argument("--num", type=int, default=128, help="conditions a direction")
+    parser.add_argument("--num", type=int, default=64, help="conditions a direction")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
     parser.add_argument("--quick", action="store_true")
