@@ -5,7 +5,6 @@ its weights, their averages, the optimizers and the step. A resumed run is the s
 """
 
 import contextlib
-import json
 import pathlib
 import signal
 import sys
@@ -22,16 +21,12 @@ from tqdm import tqdm
 from . import config as cfg
 from . import state
 from .data import restored
-from .evaluate.coherence import coherence, directions
 from .evaluate.judge import build_judges
 from .files import write_atomically
+from .journal import clock, log_evaluation, log_losses
 from .loss import Times, denoising_loss
 from .model import Model
-from .report import grid_picture
 from .streams import stream
-
-LEVELS = torch.tensor([0.1, 0.3, 1.0, 3.0, 10.0])  # edges of the noise levels that the loss is logged by
-
 
 FREE = ("data.root:", "data.on_error:", "sample.")  # fields that may change in a run: they are no part of its training
 
@@ -280,7 +275,7 @@ class Trainer:
                 history.append(self.update())
                 bar.update()
                 if self.step % c.log_every == 0:
-                    line = self.write_losses(writer, history)
+                    line = log_losses(writer, self.layout, history, self.step)
                     left = (time.monotonic() - began) / (self.step - began_at) * (c.steps - self.step)
                     bar.set_postfix_str(line)
                     if not terminal:
@@ -289,7 +284,9 @@ class Trainer:
                 if self.step % c.checkpoint_every == 0:
                     self.save()
                 if self.rank == 0 and c.evaluate_every and (self.step % c.evaluate_every == 0 or self.step == c.steps):
-                    self.write_evaluation(writer, judges, test)
+                    log_evaluation(
+                        writer, self.model(), judges, test, c.evaluate_num, self.step, self.workdir, self.log
+                    )
             if not state.checkpoints(self.workdir) or self.step % c.checkpoint_every or not self.step:
                 self.save()
         finally:
@@ -312,63 +309,6 @@ class Trainer:
         flag = torch.tensor(float(len(stop)), device=self.device)
         dist.all_reduce(flag)
         return bool(flag > 0)
-
-    def write_losses(self, writer, history) -> str:
-        loss, ratio, target = (torch.cat([h[k] for h in history]) for k in ("loss", "ratio", "target"))
-        means = {}
-        level = torch.bucketize(ratio, LEVELS.to(ratio))
-        for column, name in enumerate(self.layout.names):
-            chosen = target[:, column]
-            means[name] = float(loss[chosen, column].mean()) if chosen.any() else float("nan")
-            if writer:
-                writer.add_scalar(f"loss/{name}", means[name], self.step)
-                for i in range(len(LEVELS) + 1):
-                    at = chosen & (level[:, column] == i)
-                    low = float(LEVELS[i - 1]) if i else 0.0
-                    if at.any():
-                        writer.add_scalar(
-                            f"loss_by_noise/{name}_above_{low:g}", float(loss[at, column].mean()), self.step
-                        )
-        return "loss " + " ".join(f"{n} {m:.3f}" for n, m in means.items())
-
-    def write_evaluation(self, writer, judges, test) -> None:
-        """Coherence of every direction in which nothing is left out, and samples, to TensorBoard and `coherence.jsonl`."""
-        began, model, num = time.monotonic(), self.model(), self.config.train.evaluate_num
-        figures = {}
-        # classes are known of sources alone; a manifest's rows are judged by eye
-        for direction in directions(self.layout.names, leave_out=False) if judges else ():
-            for name, value in coherence(model, judges, test, direction, num).items():
-                if name == "joint" and direction.given:
-                    continue
-                label = f"{'+'.join(direction.given) or 'nothing'}_to_{name}"
-                figures[label] = value
-                writer.add_scalar(f"coherence/{label}", value, self.step)
-        drawn = model.sample(num=8)
-        writer.add_image("samples", grid_picture(self.modalities, drawn, ()), self.step, dataformats="HWC")
-        for name, modality in self.modalities.items():
-            raw = modality.decode(drawn[name][:4])
-            if modality.rate:
-                for i, wave in enumerate(raw):
-                    writer.add_audio(f"{name}/{i}", torch.as_tensor(wave)[None], self.step, sample_rate=modality.rate)
-            elif isinstance(raw, list):
-                writer.add_text(name, ", ".join(map(repr, raw)), self.step)
-        writer.flush()
-        if not judges:
-            return
-        with open(self.workdir / "coherence.jsonl", "a") as file:
-            file.write(json.dumps({"step": self.step, "num": num, **figures}) + "\n")
-        self.log(
-            f"step {self.step} coherence "
-            + " ".join(f"{k} {v:.2f}" for k, v in figures.items())
-            + f"  ({clock(time.monotonic() - began)})"
-        )
-
-
-def clock(seconds: float) -> str:
-    """1234.5 -> "20:34"."""
-    seconds = int(seconds)
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
 
 
 def train(config=None, workdir="runs/model", data=None, **fields) -> Model:

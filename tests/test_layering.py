@@ -14,7 +14,8 @@ ORDER = [
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "votes"},
-    {"training", "page"},
+    {"journal", "page"},
+    {"training"},
     {"main"},
 ]
 LEVEL = {name: i for i, names in enumerate(ORDER) for name in names}

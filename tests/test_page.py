@@ -14,6 +14,7 @@ import PIL.Image
 import PIL.ImageDraw
 import pytest
 import torch
+from scipy.io import wavfile
 
 import jointdiff
 from jointdiff.page import session
@@ -266,11 +267,20 @@ def test_bad_input_is_said_and_loses_nothing(page, tmp_path):
     page.role("text", "generate")
     page.role("audio", "given")
     (tmp_path / "sound.wav").write_bytes(b"this is no sound")
-    page.click('#value-audio button[aria-label="Upload file"]')
-    page.wait(lambda: page.find("#value-audio input[type=file]"))[0].send_keys(str(tmp_path / "sound.wav"))
-    time.sleep(2)
-    page.click("#generate")
-    page.wait(lambda: "is not a WAV file" in page.toasts())
+    wavfile.write(tmp_path / "huge.wav", 8000, np.zeros(6_000_000, np.int16))
+    wavfile.write(tmp_path / "silent.wav", 8000, np.zeros(6000, np.int16))
+    for name, message in (
+        ("sound.wav", "is not a WAV file"),
+        ("huge.wav", "maximum allowed size"),
+        ("silent.wav", "is silent"),
+    ):
+        page.click('#value-audio button[aria-label="Upload file"]')
+        page.wait(lambda: page.find("#value-audio input[type=file]"))[0].send_keys(str(tmp_path / name))
+        time.sleep(2)
+        page.click("#generate")
+        page.wait(lambda message=message: message in page.toasts())
+        for clear in page.find('#value-audio button[aria-label="Clear"]'):
+            clear.click()
     assert page.results("image", "image") == before
 
 

@@ -283,9 +283,13 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
         shown = [*(part for c in cards for part in c), told, history, download]
         quiet = {"api_visibility": "private"}
         one = {"concurrency_id": "sampling", "concurrency_limit": 1, **quiet}
-        go.click(generate, [runs, num, seed, *how, *values], [runs, index, *shown, seed], **one)
+        go.click(generate, [runs, num, seed, *how, *values], [runs, index, *shown, seed], show_progress_on=told, **one)
         redo.click(
-            again, [runs, index, strength, seed, *how, *(k for _, _, k in cards)], [runs, index, *shown, seed], **one
+            again,
+            [runs, index, strength, seed, *how, *(k for _, _, k in cards)],
+            [runs, index, *shown, seed],
+            show_progress_on=told,
+            **one,
         )
         history.input(back, [runs, history], [index, *shown], **quiet)
         versus.click(compare, [seed, *first, *second, *values], [ballot, left, right, question, *buttons, seed], **one)
