@@ -63,6 +63,27 @@ def test_recordings_lose_the_quiet_at_their_ends():
     assert session.trimmed(stereo, 8000, "audio").shape[1] == 2
 
 
+def test_every_layout_has_a_page(tmp_path):
+    import gradio as gr
+    from test_manifest import folder, own
+
+    from jointdiff.page.view import build
+    from jointdiff.training import Trainer
+
+    trainer = Trainer(own(folder(tmp_path)), tmp_path / "run")
+    trainer.run()
+    model = trainer.model()
+    page = build(model, "own", tmp_path / "votes.jsonl")
+    kinds = {b.elem_id: type(b) for b in page.blocks.values() if str(b.elem_id).startswith("value-")}
+    assert kinds == {"value-photo": gr.ImageEditor, "value-depth": gr.File, "value-bands": gr.File,
+                     "value-sound": gr.Audio, "value-word": gr.Textbox}  # fmt: skip
+    bands = session.read_value(model, "bands", str(tmp_path / "b3.npy"))
+    drawn = session.draw(model, {"bands": bands}, {}, ("sound",), 2, 0, {**SETTINGS, "steps": 2})
+    assert len(drawn.html("depth")) == 2 and "sound" not in drawn
+    again = session.redraw(model, drawn, [["photo"], ["photo", "word"]], 0.5, 1, {**SETTINGS, "steps": 2})
+    assert torch.equal(again["photo"], drawn["photo"]) and torch.equal(again["word"][1], drawn["word"][1])
+
+
 def test_the_archive_has_every_run(model):
     runs = [session.draw(model, {}, {}, (), 1, seed, SETTINGS) for seed in (0, 1)]
     names = zipfile.ZipFile(session.archive(runs)).namelist()
