@@ -361,7 +361,15 @@ def error_by_cost(result):
         axis.set(xscale="log", yscale="log", xlabel="network evaluations of a sample", title=title)
         axis.set_ylim(floor / 1.5, 2)
         axis.axhspan(floor / 1.5, 0.005, color="#1b9e77", alpha=0.1, zorder=0)
-        axis.text(0.98, 0.004, "right to within .005", transform=axis.get_yaxis_transform(), ha="right", va="top", color="#1b9e77")
+        axis.text(
+            0.98,
+            0.004,
+            "right to within .005",
+            transform=axis.get_yaxis_transform(),
+            ha="right",
+            va="top",
+            color="#1b9e77",
+        )
         axis.grid(alpha=0.3, which="major")
     axes[0].legend(title="condition (a dot a sampler)", fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle("The score is exact here: what is left is the error of the method itself", fontsize=13)

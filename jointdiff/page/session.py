@@ -143,12 +143,12 @@ def status(samples: Samples) -> str:
     )
 
 
-def archive(runs: Sequence[Samples]) -> str:
-    """A zip file with a folder a run, as `Samples.save` writes them; its path."""
-    with tempfile.TemporaryDirectory() as folder:
+def archive(runs: Sequence[Samples], folder: str) -> str:
+    """A new zip file in `folder`, with a folder a run, as `Samples.save` writes them; its path."""
+    with tempfile.TemporaryDirectory() as gathered:
         for number, samples in enumerate(runs, 1):
-            samples.save(pathlib.Path(folder) / f"run_{number:03d}")
-        return shutil.make_archive(str(pathlib.Path(tempfile.mkdtemp()) / "jointdiff"), "zip", folder)
+            samples.save(pathlib.Path(gathered) / f"run_{number:03d}")
+        return shutil.make_archive(str(pathlib.Path(tempfile.mkdtemp(dir=folder)) / "jointdiff"), "zip", gathered)
 
 
 class Cancels:

@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import random
+import tempfile
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
@@ -127,7 +128,10 @@ def card(samples: Samples, pictures: dict[str, list[str]], row: int) -> str:
 
 def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
     """The page of a model; votes are kept in `votes_path`."""
-    cancels = session.Cancels()
+    cancels, downloads = (
+        session.Cancels(),
+        tempfile.TemporaryDirectory(prefix="jointdiff-"),
+    )  # removed when the page ends
 
     def read(values):
         """(given, noise, left out) of the inputs' values."""
@@ -160,7 +164,7 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
             *out,
             session.status(samples),
             gr.update(choices=titles, value=titles[index]),
-            gr.update(value=session.archive(runs), interactive=True),
+            gr.update(value=session.archive(runs, downloads.name), interactive=True),
         ]
 
     def added(runs, samples):
