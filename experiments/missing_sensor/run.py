@@ -4,8 +4,8 @@
     python experiments/missing_sensor/run.py --quick   # under 2 minutes: the machinery
 
 Four aligned sensors on patches of 16 x 16 of scikit-learn's two photographs: red, green, blue, and an edge detector (the
-Sobel magnitude of the brightness at twice the resolution, so that it knows what the colours have lost). Every fourth stripe
-of the photographs, 40 pixels wide, is for tests alone. Any one sensor is then drawn from the other three, and two
+Sobel magnitude of the brightness at twice the resolution, so that it knows what the colours have lost). Squares of
+24 pixels, a quarter of the photographs, are for tests alone. Any one sensor is then drawn from the other three, and two
 from two. Writes result.json, result.md, sensors.png and intervals.png beside this file, or to --outdir.
 """
 
@@ -28,7 +28,7 @@ import jointdiff as jd
 
 HERE = pathlib.Path(__file__).parent
 SENSORS = ("red", "green", "blue", "edge")
-SIDE, STRIPE = 16, 40
+SIDE, SQUARE = 16, 24
 SPREAD = (0.05, 0.95)
 
 
@@ -44,8 +44,10 @@ def sensors() -> list[np.ndarray]:
     return out
 
 
-def stripe(column: int) -> str:
-    return "test" if column // STRIPE % 4 == 3 else "train"
+def squares(scene: np.ndarray) -> np.ndarray:
+    """True where a pixel is for tests alone: in every second square of every second row of squares."""
+    row, column = np.indices(scene.shape[1:]) // SQUARE
+    return (row % 2 == 1) & (column % 2 == 1)
 
 
 def write_manifest(folder: pathlib.Path, train: int, test: int, seed: int = 0) -> pathlib.Path:
@@ -55,11 +57,13 @@ def write_manifest(folder: pathlib.Path, train: int, test: int, seed: int = 0) -
     for split, count in (("train", train), ("test", test)):
         for i in range(count):
             scene = scenes[rng.integers(len(scenes))]
-            top = rng.integers(scene.shape[1] - SIDE + 1)
-            left = rng.choice(
-                [x for x in range(scene.shape[2] - SIDE + 1) if stripe(x) == stripe(x + SIDE - 1) == split]
-            )
-            patch = scene[:, top : top + SIDE, left : left + SIDE]
+            kept = squares(scene)
+            while True:
+                top, left = (rng.integers(n - SIDE + 1) for n in kept.shape)
+                place = slice(top, top + SIDE), slice(left, left + SIDE)
+                if kept[place].all() if split == "test" else not kept[place].any():
+                    break
+            patch = scene[:, *place]
             if split == "train":
                 patch = np.rot90(patch, rng.integers(4), (1, 2))[:, :, :: rng.choice([1, -1])]
             names = [f"{split}_{i:05d}_{n}.npy" for n in SENSORS]

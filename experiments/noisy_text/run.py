@@ -1,6 +1,6 @@
 """A condition that is noisy, blurred, misspelt or partly missing: who notices, and who is honest about it?
 
-    python experiments/noisy_text/run.py           # the shipped model, about 15 minutes on one core; goes on where it stopped
+    python experiments/noisy_text/run.py           # the shipped model, about 25 minutes on one core; goes on where it stopped
     python experiments/noisy_text/run.py --quick   # under 2 minutes
 
 Words and speech are spoilt, pictures are drawn from them, several of each, and their class histogram is scored against
