@@ -5,7 +5,7 @@
 
 Four aligned sensors on patches of 16 x 16 of scikit-learn's two photographs: red, green, blue, and an edge detector (the
 Sobel magnitude of the brightness at twice the resolution, so that it knows what the colours have lost). Squares of
-24 pixels, a quarter of the photographs, are for tests alone. Any one sensor is then drawn from the other three, and two
+24 pixels, a fifth of the photographs, are for tests alone. Any one sensor is then drawn from the other three, and two
 from two. Writes result.json, result.md, sensors.png and intervals.png beside this file, or to --outdir.
 """
 
