@@ -27,6 +27,6 @@ def get_config():
     for pattern in ("conditional", "absent"):
         c.loss.log_ratio[pattern] = (0.9, 1.6)
     c.optim.matrix_lr = 6e-3
-    c.train.steps = 5400
+    c.train.steps = 4500
     c.train.ema = 0.999
     return c
