@@ -49,8 +49,8 @@ def test_pictures_of_every_mode_are_read(mode, tmp_path):
             if mode not in ("I", "F")
             else PIL.Image.fromarray(values).convert(mode)
         )
-    path = tmp_path / ("x.tiff" if mode in ("CMYK", "YCbCr", "F", "I") else "x.png")
-    if mode == "HSV":
+    path = tmp_path / ("x.tiff" if mode in ("CMYK", "F", "I") else "x.png")
+    if mode in ("HSV", "YCbCr"):  # no file of these can be read by every Pillow
         got = Image((12, 12)).convert(picture)
     else:
         picture.save(path)
