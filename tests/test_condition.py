@@ -108,6 +108,17 @@ def test_replacement_has_its_known_bias(rho, biased):
     assert mean_kl(rho, slope, var) > biased  # where the clean condition stays below 0.003
 
 
+@pytest.mark.parametrize("t", [0.05, 0.3, 0.9])
+def test_replaced_channels_are_at_the_samplers_time(t):
+    sde, count, t = VP(), 20000, torch.tensor(t, dtype=torch.float64)
+    mask, x = torch.tensor([True, False]).view(1, 2, 1, 1), torch.full((count, 2, 1, 1), 7.0, dtype=torch.float64)
+    how = CONDITIONS["replace"](sde, torch.full_like(x, 1.5), mask)
+    got = how.noised(x, t, Noise(count, 2)).flatten(1)
+    alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
+    assert float(got[:, 0].mean()) == pytest.approx(1.5 * alpha, abs=4 * sigma / count**0.5)
+    assert float(got[:, 0].std()) == pytest.approx(sigma, rel=0.03) and (got[:, 1] == 7).all()
+
+
 def test_clean_keeps_the_weights_of_a_mixture():
     joint = Mixture([0.5, 0.5], [[-1.0, -1.0], [1.0, 1.0]], [0.1 * torch.eye(2), 0.1 * torch.eye(2)])
     y = torch.tensor([0.15, 0.0], dtype=torch.float64)
