@@ -119,6 +119,26 @@ def test_replaced_channels_are_at_the_samplers_time(t):
     assert float(got[:, 0].std()) == pytest.approx(sigma, rel=0.03) and (got[:, 1] == 7).all()
 
 
+def test_corrections_see_a_fresh_observation_at_their_time():
+    sde, count = VP(), 20000
+    t, s = torch.tensor([0.6, 0.3], dtype=torch.float64)
+    mask, x = torch.tensor([True, False]).view(1, 2, 1, 1), torch.zeros(count, 2, 1, 1, dtype=torch.float64)
+    seen = []
+
+    def denoise(x, t):  # knows nothing of y
+        seen.append(x)
+        return torch.zeros_like(x)
+
+    method = SAMPLERS["ddim"](sde, eta=1.0)
+    how = CONDITIONS["langevin"](sde, torch.full_like(x, 1.5), mask, corrections=2)
+    _, step = how.wrap(method, denoise)
+    step(denoise, x, t, s, Noise(count, 2))
+    assert len(seen) == 3
+    for got, u in zip(seen, (t, s, s)):
+        assert float(got[:, 0].mean()) == pytest.approx(1.5 * float(sde.alpha(u)), abs=0.03)
+        assert float(got[:, 0].std()) == pytest.approx(float(sde.sigma(u)), rel=0.03)
+
+
 def test_clean_keeps_the_weights_of_a_mixture():
     joint = Mixture([0.5, 0.5], [[-1.0, -1.0], [1.0, 1.0]], [0.1 * torch.eye(2), 0.1 * torch.eye(2)])
     y = torch.tensor([0.15, 0.0], dtype=torch.float64)
