@@ -139,6 +139,18 @@ def test_corrections_see_a_fresh_observation_at_their_time():
         assert float(got[:, 0].std()) == pytest.approx(float(sde.sigma(u)), rel=0.03)
 
 
+@pytest.mark.parametrize("sde", SDES)
+def test_going_back_in_time_is_the_forward_process(sde):
+    sde, count = SDES[sde](), 20000
+    s, t = torch.tensor([0.2, 0.35], dtype=torch.float64)
+    noise = Noise(count, 1)
+    x_s = 1.5 * sde.alpha(s) + sde.sigma(s) * noise()
+    how = CONDITIONS["repaint"](sde, torch.zeros_like(x_s), torch.zeros(1, 1, 1, 1, dtype=torch.bool))
+    x_t = how.back(x_s, s, t, noise)
+    assert float(x_t.std()) == pytest.approx(float(sde.sigma(t)), rel=0.03)
+    assert float(x_t.mean()) == pytest.approx(1.5 * float(sde.alpha(t)), abs=4 * float(sde.sigma(t)) / count**0.5)
+
+
 def test_clean_keeps_the_weights_of_a_mixture():
     joint = Mixture([0.5, 0.5], [[-1.0, -1.0], [1.0, 1.0]], [0.1 * torch.eye(2), 0.1 * torch.eye(2)])
     y = torch.tensor([0.15, 0.0], dtype=torch.float64)
