@@ -86,7 +86,7 @@ class Denoiser(nn.Module):
 
     def known(self, t: torch.Tensor) -> Scales:
         """The scales at a time that a whole batch shares, kept: a sampler comes back to the times of its grid, and the
-        many small operations would cost a tenth of a small network's evaluation."""
+        many small operations cost some hundredths of a small network's evaluation."""
         key = (self.data_std.device, t.shape, *t.flatten().tolist())
         if key not in self.kept:
             if len(self.kept) >= KEPT:

@@ -28,8 +28,8 @@ SAMPLERS = {
     "adaptive": Adaptive,
 }
 
-# A sampler frees its tensors at every step, and glibc returns them to the system and asks for them again, which costs up
-# to a tenth of its time. A large block, once freed, raises the size from which it does so.
+# A sampler frees its tensors at every step, and glibc returns them to the system and asks for them again, which costs some
+# hundredths of its time. A large block, once freed, raises the size from which it does so.
 torch.empty(31 * 2**20, dtype=torch.uint8)
 
 __all__ = ["GRIDS", "SAMPLERS", "Counted", "Sampler", "sample"]
