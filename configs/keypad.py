@@ -2,7 +2,7 @@
 
 python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
 
-About 9 minutes on two cores (115 ms a step on an AMD EPYC, Zen 5); then coherence is .95 to 1 in every direction and .93 from
+About 10 minutes on two cores (115 ms a step on an AMD EPYC, Zen 5); then coherence is .95 to 1 in every direction and .93 from
 nothing (experiments/any_direction).
 """
 
@@ -27,6 +27,6 @@ def get_config():
     for pattern in ("conditional", "absent"):
         c.loss.log_ratio[pattern] = (0.9, 1.6)
     c.optim.matrix_lr = 6e-3
-    c.train.steps = 4500
+    c.train.steps = 5000
     c.train.ema = 0.999
     return c
