@@ -28,13 +28,15 @@ class Clean:
         exact = torch.where(level > 0, sde.alpha(self.tau.cpu()), 1.0)
         self.noised = exact.to(y) * y
         self.denoise_given = denoise_given
+        self.observed = mask.flatten().nonzero()[:, 0]
 
     def wrap(self, sampler, denoise):
-        tau, mask = self.tau, self.mask
+        tau, mask, observed = self.tau, self.mask, self.observed
+        y, noised = self.y[:, observed], self.noised[:, observed]
 
         def hold(x, t):
-            x_0 = denoise(torch.where(mask, self.noised, x), torch.where(mask, tau, t))
-            return torch.where(mask, self.y, x_0)
+            x_0 = denoise(x.index_copy(1, observed, noised), torch.where(mask, tau, t))
+            return x_0.index_copy(1, observed, y)
 
         if not self.denoise_given:
             return hold, sampler.step
