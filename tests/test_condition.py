@@ -257,6 +257,7 @@ def test_twisted_is_exact_and_knows_the_evidence(rho):
     ratio = (how.log_evidence - exact).exp()  # unbiased: mean 1
     assert how.log_evidence.shape == (count,) and how.ess.min() >= 1 and how.ess.max() <= 16 + 1e-9
     assert abs(float(ratio.mean()) - 1) < 3 * float(ratio.std()) / count**0.5 + 0.01
+    assert ratio.std() < 0.5  # 1.04 with particles that are not guided, whose weights make them right as well
 
 
 @pytest.mark.slow
