@@ -141,6 +141,16 @@ def serve() -> None:
     run(model, FLAGS.model or FLAGS.workdir, home / "votes.jsonl", FLAGS.host, FLAGS.port)
 
 
+def log_memory() -> None:
+    """The most memory that this process has held, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    unit = 1 if sys.platform == "darwin" else 1024
+    logging.info("at most %.1f GB of memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
+
+
 def main(argv) -> None:
     if len(argv) > 1:
         sys.exit(f"jointdiff: unexpected argument {argv[1]!r}; flags are written --name=value")
@@ -148,6 +158,7 @@ def main(argv) -> None:
     logging.set_verbosity(logging.INFO)
     try:
         {"train": train, "sample": sample, "evaluate": evaluate, "serve": serve}[FLAGS.mode]()
+        log_memory()
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"jointdiff: {error}")
 

@@ -25,9 +25,7 @@ class Tweedie:
 
     def wrap(self, sampler, denoise):
         def estimate(x, t):
-            x_0, pullback = with_pullback(denoise, x, t)
-            factor = (self.sde.sigma(t) ** 2 / self.sde.alpha(t)).to(x)
-            covariance = lambda v: factor * pullback(v)
+            x_0, covariance = with_pullback(denoise, x, t)  # up to sigma^2 / alpha, which cancels
             gap = torch.where(self.mask, self.y - x_0, 0.0)
             solved = solve(lambda v: torch.where(self.mask, covariance(v), 0.0), gap, self.iterations, self.tolerance)
             return torch.where(self.mask, self.y, x_0 + covariance(solved))
