@@ -64,8 +64,6 @@ def default() -> ConfigDict:
     c.loss.log_ratio.conditional = (1.1, 1.6)
     c.loss.log_ratio.independent = (1.1, 1.6)
     c.loss.log_ratio.absent = (1.1, 1.6)
-    c.loss.noisy_given = 0.0  # share of the examples in which what would be given clean is a little noisy
-    c.loss.log_ratio.given = (-0.7, 0.9)  # and how much
 
     c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
 
@@ -232,7 +230,7 @@ def build_weights(config) -> torch.Tensor:
 
 
 def build_patterns(config) -> TimePatterns:
-    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio), config.loss.noisy_given)
+    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio))
 
 
 def precision(wanted: str, device: torch.device) -> torch.dtype:

@@ -14,13 +14,10 @@ equation 8 and table 1). Averaging inside a modality first keeps 3 colour channe
 | independent | one each | all |
 | absent | each modality clean, absent or noisy at random, one absent and one noisy at least | the noisy ones |
 
-What is noisy in the last pattern has one time in half of the examples and one each in the others. In a share `noisy_given`
-of the examples what would be clean is noisy instead, a little, with a time each, and a target too: a network that sees a
-clean condition far more often than a noisy one reads the noisy one better as if it were clean. "Absent" is t = 1 with no
-signal at all; so is a modality that a row of data does not have.
-
-`joint = 1` is the training of the joint-diffusion paper; a clean random subset is Bounoua et al. 2023, arXiv:2306.04445; a
-time each is UniDiffuser, Bao et al. 2023, arXiv:2303.06555.
+What is noisy in the last pattern has one time in half of the examples and one each in the others: so a slightly noisy
+condition beside an absent one is known as well. "Absent" is t = 1 with no signal at all; so is a modality that a row of data
+does not have. `joint = 1` is the training of the joint-diffusion paper; a clean random subset is Bounoua et al. 2023,
+arXiv:2306.04445; a time each is UniDiffuser, Bao et al. 2023, arXiv:2303.06555.
 """
 
 import dataclasses
@@ -47,15 +44,12 @@ class TimePatterns:
     """Draws the times of a batch.
 
     `probability` maps pattern names to weights. `log_ratio` maps them to (mean, standard deviation) of the log of the
-    noise-to-signal ratio, and "given" to that of what is noisy instead of clean, in a share `noisy_given` of the rows.
-    Levels are stratified over the batch: row by row they are log-normal, and together they cover the distribution
-    evenly, which lowers the gradient's variance.
+    noise-to-signal ratio. Levels are stratified over the batch: row by row they are log-normal, and together they cover
+    the distribution evenly, which lowers the gradient's variance.
     """
 
-    def __init__(
-        self, probability: Mapping[str, float], log_ratio: Mapping[str, tuple[float, float]], noisy_given: float = 0.0
-    ):
-        for name in (*probability, *(n for n in log_ratio if n != "given")):
+    def __init__(self, probability: Mapping[str, float], log_ratio: Mapping[str, tuple[float, float]]):
+        for name in (*probability, *log_ratio):
             if name not in PATTERNS:
                 raise ValueError(f"unknown time pattern {name!r}; there are {', '.join(PATTERNS)}")
         weights = torch.tensor([float(probability.get(p, 0.0)) for p in PATTERNS])
@@ -66,11 +60,6 @@ class TimePatterns:
             if weights[i] > 0 and p not in log_ratio:
                 raise ValueError(f"pattern {p!r} has no log_ratio = (mean, standard deviation)")
         self.log_ratio = torch.tensor([log_ratio.get(p, (0.0, 1.0)) for p in PATTERNS])
-        if not 0 <= noisy_given <= 1:
-            raise ValueError(f"noisy_given = {noisy_given}; expected a share from 0 to 1")
-        if noisy_given and "given" not in log_ratio:
-            raise ValueError("noisy_given needs log_ratio.given = (mean, standard deviation)")
-        self.noisy_given, self.given = noisy_given, log_ratio.get("given")
 
     def draw(self, batch: int, modalities: int, generator: torch.Generator, present=None) -> Times:
         """Times for `(batch, modalities)`; `present` (B, M) bool says what a row of data has (all of it when None)."""
@@ -93,10 +82,6 @@ class TimePatterns:
         level = torch.where(own[:, None], level, level[:, :1])
         mean, std = self.log_ratio[pattern].unbind(1)
         ratio = (mean[:, None] + std[:, None] * level).exp()
-        if self.noisy_given:
-            spoilt = clean & (torch.rand(batch, 1, generator=generator) < self.noisy_given)
-            low = self.given[0] + self.given[1] * _stratified_normal(batch, modalities, generator)
-            ratio, clean = torch.where(spoilt, low.exp(), ratio), clean & ~spoilt
         ratio = torch.where(clean & ~missing, 0.0, ratio)
         return Times(ratio, ~clean & ~missing, missing, pattern)
 

@@ -51,27 +51,6 @@ def test_absent_has_something_absent_and_something_to_learn():
     assert abs(torch.corrcoef(both[~same].log().T)[0, 1]) < 0.1
 
 
-def test_what_is_given_is_noisy_in_a_share_of_the_rows():
-    weights, log = {"conditional": 0.5, "absent": 0.5}, {**LOG, "given": (-1.0, 0.5)}
-    run = lambda share: TimePatterns(weights, log, share).draw(8000, 3, torch.Generator().manual_seed(3))
-    without, times = run(0.0), run(0.4)
-    clean = (without.ratio == 0) & ~without.absent
-    spoilt = clean & (times.ratio > 0)
-    assert torch.equal(times.absent, without.absent) and torch.equal(times.ratio[~clean], without.ratio[~clean])
-    assert torch.equal(times.target, without.target | spoilt)
-    rows = clean.any(1)
-    assert torch.equal(spoilt[rows].any(1), (spoilt | ~clean)[rows].all(1))  # all of a row or nothing
-    assert abs(float(spoilt[rows].any(1).float().mean()) - 0.4) < 0.02
-    level = times.ratio[spoilt].log()
-    assert abs(float(level.mean()) + 1) < 0.02 and abs(float(level.std()) - 0.5) < 0.02
-    two = (spoilt.sum(1) == 2).nonzero()[:, 0]
-    pairs = times.ratio[two][spoilt[two]].view(-1, 2).log()
-    assert abs(torch.corrcoef(pairs.T)[0, 1]) < 0.08
-    for share, ratios in ((1.2, log), (0.5, LOG)):
-        with pytest.raises(ValueError, match="noisy_given"):
-            TimePatterns(weights, ratios, share)
-
-
 def test_probabilities_are_kept():
     times = TimePatterns({"joint": 1, "conditional": 2, "absent": 1}, LOG).draw(
         20000, 3, torch.Generator().manual_seed(0)
