@@ -92,6 +92,8 @@ def default() -> ConfigDict:
 
     c.sample = ConfigDict()
     c.sample.condition = "clean"  # clean, replace, langevin, repaint, guide, pigdm, tweedie, twisted
+    # what is given with noise: "drawn" without it first, then given; "held" at the time whose noise it has
+    c.sample.given_noise = "drawn"
     c.sample.guidance = 0.0  # how far beyond the estimate, away from one that knows less; 0 turns it off
     c.sample.guidance_between = (0.0, 1.0)  # times at which it acts
     # ancestral steps correct the network's errors on the way: at equal cost far more coherent than the ODE's solvers

@@ -83,7 +83,7 @@ class Model:
             seed: sample i depends on (seed, i) alone, not on `num` or `batch`.
             leave_out: modalities that are neither given nor generated.
             noise: standard deviation of the noise in what is given, by name, in units of the channels; "auto" estimates it.
-            denoise_given: what is given with noise comes back without it.
+            denoise_given: what is given with noise comes back without it: all is one draw from p(x_0 | what is given).
             sampler, steps, grid, condition, guidance: the config's when None.
             start: earlier samples of all modalities to vary instead of drawing anew: they are noised to the time `strength`,
                 0 (nothing changes) to 1 (nothing stays), and carried back from there.
@@ -108,8 +108,9 @@ class Model:
             start = self.layout.pack({n: self.encode(n, v).expand(num, -1, -1, -1) for n, v in start.items()})
         y, mask = self.layout.observe(given, num)
         level = self.observed_noise(given, noise or {}, num, seed)
-        if run.condition != "clean" and (denoise_given or level.any()):
-            raise ValueError("known noise in what is given needs the condition 'clean'")
+        noisy = bool(level.any()) or "auto" in map(str, (noise or {}).values())
+        if denoise_given or noisy:
+            run.check_noise(denoise_given)
         out, log_evidence, counted = [], [], Counted(self.denoiser)
         was_training = self.denoiser.training
         self.denoiser.eval()
@@ -117,11 +118,10 @@ class Model:
             for first in range(0, num, batch):
                 rows = slice(first, min(first + batch, num))
                 draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
-                extra = {"level": level[rows], "denoise_given": denoise_given} if run.condition == "clean" else {}
-                first_x = None if start is None else start[rows].to(self.device)
+                known, first_x = level[rows] if noisy else None, None if start is None else start[rows].to(self.device)
                 with self.denoiser.precision():
-                    x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, extra, first_x)
-                out.append(x.cpu())
+                    x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, first_x)
+                out.append(x.cpu() if denoise_given else torch.where(mask, y[rows], x.cpu()))
                 if how is not None and hasattr(how, "log_evidence"):
                     log_evidence.append(how.log_evidence.cpu())
         finally:
@@ -146,13 +146,13 @@ class Model:
         """How to sample: the arguments, with the config's where they are None, checked."""
         return Plan(self, sampler, steps, grid, condition, guidance, given, left_out)
 
-    def cost(self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True) -> int:
-        """Network evaluations of one sample; of an adaptive sampler the least possible."""
+    def cost(self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True, noisy=False) -> int:
+        """Network evaluations of one sample, `noisy` if what is given is; of an adaptive sampler the least possible."""
         run = self.plan(sampler, steps, grid, condition, guidance, given)
         counted = Counted(lambda x, t: 0.5 * x)
         y = torch.zeros(1, self.layout.shape[0], 1, 1, device=self.device)
         mask = self.layout.mask(self.layout.names[:1]).to(self.device)
-        run(counted, y, mask, lambda: torch.zeros_like(y))
+        run(counted, y, mask, lambda: torch.zeros_like(y), level=mask.float() if noisy else None)
         return counted.rows
 
     def observed_noise(self, given: Mapping[str, torch.Tensor], noise: Mapping[str, Any], num: int, seed: int):

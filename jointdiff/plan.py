@@ -3,7 +3,7 @@
 import torch
 
 from . import config as cfg
-from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out
+from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out, without_noise
 from .samplers import sample
 
 
@@ -17,14 +17,24 @@ class Plan:
             cfg.lookup(CONDITIONS, condition, "condition")
         self.guidance = float(c.guidance if guidance is None else guidance)
         self.method = cfg.build_sampler(model.config, model.denoiser.sde, sampler)
-        steps = c.steps if steps is None else steps
-        self.times = cfg.build_grid(model.config, self.method, steps, grid)
+        self.steps = c.steps if steps is None else steps
+        self.times = cfg.build_grid(model.config, self.method, self.steps, grid)
         self.settings = {
             "sampler": sampler or c.sampler,
-            "steps": steps,
+            "steps": self.steps,
             "condition": self.condition,
             "guidance": self.guidance,
         }
+
+    def check_noise(self, denoise_given: bool) -> None:
+        """ValueError when what is given cannot have noise, or cannot come back without."""
+        way = self.model.config.sample.given_noise
+        if way not in ("drawn", "held"):
+            raise ValueError(f"config.sample.given_noise = {way!r}; there are drawn, held")
+        if self.condition != "clean":
+            raise ValueError("known noise in what is given needs the condition 'clean'")
+        if denoise_given and way == "held":
+            raise ValueError("what is given comes back without noise with config.sample.given_noise = 'drawn' only")
 
     def begin(self, strength: float) -> None:
         """Keep the times below `strength` alone."""
@@ -38,9 +48,19 @@ class Plan:
         later = self.times[self.times < strength]
         self.times = torch.cat([torch.tensor([strength], dtype=self.times.dtype), later])
 
-    def __call__(self, denoise, y, mask, draw, on_step=None, extra=None, start=None):
-        """Samples `(B, C, H, W)` and the condition that made them."""
+    def __call__(self, denoise, y, mask, draw, on_step=None, level=None, start=None):
+        """Samples `(B, C, H, W)`, with what was given as it was found to be, and the condition that made them.
+
+        level: of the noise in y, `(B, C, 1, 1)`; None when it is clean.
+        """
         model, sde = self.model, self.model.denoiser.sde
+        more = {}
+        if level is not None and model.config.sample.given_noise == "held":
+            more["level"] = level
+        elif level is not None:
+            y = without_noise(leave_out(denoise, sde, ~mask, draw()), sde, y, level, draw, self.steps)
+            if (mask | model.layout.mask(self.left_out).to(y.device)).all():
+                return y, None  # what is given is all that is wanted
         if self.left_out:
             denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device), draw())
         if self.guidance:
@@ -52,5 +72,5 @@ class Plan:
                 denoise = joint_guidance(denoise, sde, masks, draw(), self.guidance, between)
         how = None
         if self.condition:
-            how = cfg.build_condition(model.config, model.denoiser, y, mask, self.condition, **(extra or {}))
+            how = cfg.build_condition(model.config, model.denoiser, y, mask, self.condition, **more)
         return sample(denoise, self.method, self.times, draw, how, on_step, start), how

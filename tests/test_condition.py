@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jointdiff.analytic import Mixture, gaussian, gaussian_kl
-from jointdiff.condition import CONDITIONS, free_guidance, joint_guidance, leave_out
+from jointdiff.condition import CONDITIONS, free_guidance, joint_guidance, leave_out, without_noise
 from jointdiff.condition.tweedie import solve
 from jointdiff.samplers import SAMPLERS, sample
 from jointdiff.sde import SDES, VP
@@ -312,26 +312,50 @@ def test_a_sample_is_the_same_in_any_batch_and_what_is_observed_stays(condition,
     ],
 )
 def test_a_noisy_observation_enters_at_its_time(sampler, steps, options):
-    """p(x_1, x_2 | y_0) with y_0 = x_0 + 0.8 z, and p(x | y_0) with x_0 denoised, against Gaussian conditioning."""
-    sde, count, level = VP(), 20000, 0.8
+    """p(x_1, x_2 | y_0) with y_0 = x_0 + 0.8 z, against Gaussian conditioning."""
+    mean, cov, y, mask, level = given_with_noise(20000)
+    sde, noise = VP(), Noise(20000, 3)
+    method = SAMPLERS[sampler](sde, **options)
+    x = sample(
+        JOINT.denoiser(sde), method, method.grid(sde, steps), noise, CONDITIONS["clean"](sde, y, mask, level)
+    ).flatten(1)
+    assert gaussian_kl(mean[1:], cov[1:, 1:], x[:, 1:].mean(0), torch.cov(x[:, 1:].T)) < 0.005
+    assert torch.equal(x[:, 0], y[:, 0, 0, 0])
+
+
+def given_with_noise(count, level=0.8):
+    """Mean and covariance of p(x | y_0), and y_0 with its mask and level."""
     noisy = COV.clone()
     noisy[0, 0] += level**2
     gain = COV[:, :1] / noisy[0, 0]
     mean = JOINT.means[0] + (gain * (Y[0] - JOINT.means[0][0])).flatten()
-    cov = COV - gain @ COV[:1]
     y, mask = Y.view(1, 3, 1, 1).expand(count, 3, 1, 1), torch.tensor([True, False, False]).view(1, 3, 1, 1)
-    method = SAMPLERS[sampler](sde, **options)
-    for denoise_given in (False, True):
-        how = CONDITIONS["clean"](sde, y, mask, torch.full((1, 3, 1, 1), level), denoise_given)
-        if denoise_given and not method.reverse_sde:
-            with pytest.raises(ValueError, match="does not follow the reverse SDE"):
-                how.wrap(method, None)
-            continue
-        x = sample(JOINT.denoiser(sde), method, method.grid(sde, steps), Noise(count, 3), how).flatten(1)
-        part = slice(0 if denoise_given else 1, 3)
-        assert gaussian_kl(mean[part], cov[part, part], x[:, part].mean(0), torch.cov(x[:, part].T)) < 0.005
-        if not denoise_given:
-            assert torch.equal(x[:, 0], y[:, 0, 0, 0])
+    return mean, COV - gain @ COV[:1], y, mask, level * mask
+
+
+def test_a_noisy_observation_is_drawn_without_its_noise_first():
+    """p(x | y_0) in two parts: x_0 given y_0, and the rest given x_0."""
+    mean, cov, y, mask, level = given_with_noise(20000)
+    sde, noise = VP(), Noise(20000, 3)
+    method, denoise = SAMPLERS["heun"](sde), JOINT.denoiser(sde)
+    drawn = without_noise(leave_out(denoise, sde, ~mask, noise()), sde, y, level, noise, 200)
+    assert torch.equal(drawn[:, 1:], y[:, 1:])
+    x = sample(denoise, method, method.grid(sde, 30), noise, CONDITIONS["clean"](sde, drawn, mask)).flatten(1)
+    assert gaussian_kl(mean, cov, x.mean(0), torch.cov(x.T)) < 0.005
+
+
+def test_noise_is_drawn_away_beside_what_is_clean():
+    """p(x_0, x_1 | y_0, y_1, x_2) with noise of a level each on two of three, sample by sample."""
+    sde, count, levels = VP(), 40000, torch.tensor([0.5, 1.2, 0.0], dtype=torch.float64)
+    precision = torch.linalg.inv(COV) + torch.diag(torch.where(levels > 0, levels, torch.inf) ** -2)
+    cov = torch.linalg.inv(precision[:2, :2])
+    pull = torch.linalg.inv(COV) @ JOINT.means[0] + torch.where(levels > 0, Y / levels**2, 0.0)
+    mean = cov @ (pull[:2] - precision[:2, 2] * Y[2])
+    y, noise = Y.view(1, 3, 1, 1).expand(count, 3, 1, 1), Noise(count, 3)
+    mixed = levels.view(1, 3, 1, 1) * (torch.arange(count) % 2).view(-1, 1, 1, 1)  # every other row is clean
+    x = without_noise(JOINT.denoiser(sde), sde, y, mixed, noise, 200).flatten(1)
+    assert torch.equal(x[::2], y[::2].flatten(1)) and torch.equal(x[:, 2], y[:, 2, 0, 0])
+    assert gaussian_kl(mean, cov, x[1::2, :2].mean(0), torch.cov(x[1::2, :2].T)) < 0.005
 
 
 def test_free_guidance_is_the_stated_combination():

@@ -1,6 +1,6 @@
 """A condition that is noisy, blurred, misspelt or partly missing: who notices, and who is honest about it?
 
-    python experiments/noisy_text/run.py           # the shipped model, about 25 minutes on one core; goes on where it stopped
+    python experiments/noisy_text/run.py           # the shipped model, about 40 minutes on one core; goes on where it stopped
     python experiments/noisy_text/run.py --quick   # under 2 minutes
 
 Words and speech are spoilt, pictures are drawn from them, several of each, and their class histogram is scored against
@@ -29,7 +29,14 @@ from jointdiff.files import write_atomically
 from jointdiff.streams import stream
 
 HERE = pathlib.Path(__file__).parent
-METHODS = ("clean", "matched", "auto", "replace")
+METHODS = ("clean", "matched", "held", "auto", "replace")
+LABELS = {
+    "clean": "taken as clean",
+    "matched": "noise matched: drawn first",
+    "held": "noise matched: held",
+    "auto": "noise estimated",
+    "replace": "replacement",
+}
 SPOILS = {  # strengths; noise and blur in channels' units and pixels, letters, and the share of the grid
     "noise": (0.0, 0.25, 0.5, 0.75, 1.0, 2.0),
     "blur": (0.5, 1.0, 2.0),
@@ -95,10 +102,11 @@ def main():
                 work += [(name, kind, strength, m) for m in methods if (name, kind, strength, m) not in done]
     for name, kind, strength, method in tqdm(work, disable=None, unit="row"):
         seen = spoil(model, kind, strength, name, values[name], labels, args.seed)
-        level = {"matched": strength, "auto": "auto"}.get(method, 0.0)
+        level = {"matched": strength, "held": strength, "auto": "auto"}.get(method, 0.0)
         if level == "auto":
             level = model.noise_level(name, seen, args.seed)
         found = level if isinstance(level, torch.Tensor) else torch.full((num,), float(level))
+        model.config.sample.given_noise = "held" if method == "held" else "drawn"
         drawn = model.sample(
             {name: seen.repeat_interleave(repeats, 0)},
             num * repeats,
@@ -145,9 +153,7 @@ def picture(result):
             for i, method in enumerate(METHODS):
                 rows = [r for r in result["rows"] if (r["given"], r["spoilt"], r["method"]) == (name, "noise", method)]
                 rows.sort(key=lambda r: r["strength"])
-                label = {"matched": "noise matched", "auto": "noise estimated", "replace": "replacement"}.get(
-                    method, method
-                )
+                label = LABELS[method]
                 axis.plot(
                     [r["strength"] for r in rows], [r[figure_name] for r in rows], "o-", color=f"C{i}", label=label
                 )

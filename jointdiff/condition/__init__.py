@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from ..sde import SDE
-from .clean import Clean
+from .clean import Clean, without_noise
 from .guide import Guide, PiGDM
 from .langevin import Langevin
 from .repaint import RePaint
@@ -29,7 +29,7 @@ CONDITIONS = {
     "twisted": Twisted,
 }
 
-__all__ = ["CONDITIONS", "Condition", "free_guidance", "joint_guidance", "leave_out"]
+__all__ = ["CONDITIONS", "Condition", "free_guidance", "joint_guidance", "leave_out", "without_noise"]
 
 
 class Condition(Protocol):

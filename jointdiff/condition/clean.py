@@ -1,6 +1,12 @@
 """The clean condition: observed channels at the time whose noise they have, t = 0 when they have none."""
 
+from collections.abc import Callable
+
 import torch
+
+from ..samplers import DDIM
+
+LOWEST = 0.002  # the noise-to-signal ratio at which `without_noise` ends
 
 
 class Clean:
@@ -14,12 +20,10 @@ class Clean:
 
     Args:
         level: `(1 or B, C, 1, 1)`, in the modality's units; 0 when None.
-        denoise_given: the observed channels come back denoised. They join the others when these have come down to tau,
-            so that all are one draw from p(x_0 | y). Without it they come back as they were given.
     """
 
-    def __init__(self, sde, y, mask, level=None, denoise_given: bool = False):
-        self.sde, self.y, self.mask = sde, y, mask
+    def __init__(self, sde, y, mask, level=None):
+        self.y, self.mask = y, mask
         level = torch.zeros(1, y.shape[1], 1, 1) if level is None else level
         if (level == level[:1]).all():
             level = level[:1]  # one time for the whole batch
@@ -27,35 +31,34 @@ class Clean:
         self.tau = torch.where(level > 0, sde.time(level.double()), 0.0).to(mask.device)
         exact = torch.where(level > 0, sde.alpha(self.tau.cpu()), 1.0)
         self.noised = exact.to(y) * y
-        self.denoise_given = denoise_given
-        self.observed = mask.flatten().nonzero()[:, 0]
 
     def wrap(self, sampler, denoise):
-        tau, mask, observed = self.tau, self.mask, self.observed
+        tau, mask, observed = self.tau, self.mask, self.mask.flatten().nonzero()[:, 0]
         y, noised = self.y[:, observed], self.noised[:, observed]
 
         def hold(x, t):
             x_0 = denoise(x.index_copy(1, observed, noised), torch.where(mask, tau, t))
             return x_0.index_copy(1, observed, y)
 
-        if not self.denoise_given:
-            return hold, sampler.step
-        if not sampler.reverse_sde:
-            raise ValueError(
-                f"{type(sampler).__name__} does not follow the reverse SDE, and so cannot draw what a noisy observation "
-                "was; to denoise what is given choose the sampler ddim with eta = 1, or euler_maruyama"
-            )
+        return hold, sampler.step
 
-        def own(t):
-            return torch.where(mask, torch.minimum(t, tau), t)
 
-        def together(x, t):
-            t = own(t)
-            return denoise(torch.where(mask & (t >= tau), self.noised, x), t)
+@torch.no_grad()
+def without_noise(denoise: Callable, sde, y, level, noise: Callable, steps: int) -> torch.Tensor:
+    """A draw from p(x_0 | y), y being data with noise of standard deviation `level` `(1 or B, C, 1, 1)` a channel.
 
-        def step(denoise, x_t, t, s, noise):
-            x_t = torch.where(mask & (own(t) >= tau), self.noised, x_t)
-            x_s = sampler.step(denoise, x_t, own(t), own(s), noise)
-            return torch.where(mask & (own(s) >= tau), self.noised, x_s)
-
-        return together, step
+    By ancestral steps, each channel from the time whose noise it has; where the level is 0 y stays. As y says nothing of
+    the rest that x_0 does not say, a draw of the rest given x_0, with x_0 drawn so, is one from p(rest | y). With the
+    exact score that is what `Clean` with a level draws as well; a network knows clean conditions better than noisy ones,
+    and is better asked in these two parts. A denoiser for what it does not know is made by `leave_out`.
+    """
+    level = level.double().to(y.device).expand(len(y), -1, -1, -1)
+    noisy = level > 0
+    u = torch.linspace(0, 1, steps, dtype=torch.float64).view(-1, 1, 1, 1, 1).to(y.device)
+    times = sde.time((level.clamp(min=LOWEST) ** (1 / 7) * (1 - u) + LOWEST ** (1 / 7) * u) ** 7)  # as in `karras`
+    sampler = DDIM(sde, eta=1.0)
+    seen = lambda x, t: denoise(torch.where(noisy, x, y), torch.where(noisy, t, 0.0))
+    x = sde.alpha(times[0]).to(y) * y
+    for t, s in zip(times[:-1], times[1:]):
+        x = sampler.step(seen, x, t, s, noise)
+    return torch.where(noisy, seen(x, times[-1]), y)
