@@ -2,9 +2,9 @@
 
 python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
-About 9 minutes on one core (0.4 s a step). Then, on 64 conditions: text to digit .95, digit to text .83, text to speech .83,
-digit to speech .73, speech to text .70; pictures from anything .22 to .31 and anything from a picture alone .14 to .23, where
-real pictures are told apart in .71: those want a GPU and a hundred times the steps.
+About 9 minutes on one core (0.4 s a step). Then, on 64 conditions: text to digit .95, digit to text .83, text to speech
+.83, digit to speech .73, speech to text .70; pictures from anything .22 to .31 and anything from a picture alone .14 to .23,
+where real pictures are told apart in .71: those want a GPU and a hundred times the steps.
 """
 
 from jointdiff.config import default, modality
