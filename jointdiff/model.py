@@ -118,9 +118,12 @@ class Model:
             for first in range(0, num, batch):
                 rows = slice(first, min(first + batch, num))
                 draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
-                known, first_x = level[rows] if noisy else None, None if start is None else start[rows].to(self.device)
+                # from streams of its own, so that the rest is drawn as it is from what is clean
+                own = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, (1,))
+                known = (level[rows], own) if noisy else None
+                begin = None if start is None else start[rows].to(self.device)
                 with self.denoiser.precision():
-                    x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, first_x)
+                    x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, begin)
                 out.append(x.cpu() if denoise_given else torch.where(mask, y[rows], x.cpu()))
                 if how is not None and hasattr(how, "log_evidence"):
                     log_evidence.append(how.log_evidence.cpu())
@@ -152,7 +155,7 @@ class Model:
         counted = Counted(lambda x, t: 0.5 * x)
         y = torch.zeros(1, self.layout.shape[0], 1, 1, device=self.device)
         mask = self.layout.mask(self.layout.names[:1]).to(self.device)
-        run(counted, y, mask, lambda: torch.zeros_like(y), level=mask.float() if noisy else None)
+        run(counted, y, mask, lambda: torch.zeros_like(y), noisy=noisy and (mask.float(), lambda: torch.zeros_like(y)))
         return counted.rows
 
     def observed_noise(self, given: Mapping[str, torch.Tensor], noise: Mapping[str, Any], num: int, seed: int):

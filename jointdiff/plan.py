@@ -48,17 +48,18 @@ class Plan:
         later = self.times[self.times < strength]
         self.times = torch.cat([torch.tensor([strength], dtype=self.times.dtype), later])
 
-    def __call__(self, denoise, y, mask, draw, on_step=None, level=None, start=None):
+    def __call__(self, denoise, y, mask, draw, on_step=None, noisy=None, start=None):
         """Samples `(B, C, H, W)`, with what was given as it was found to be, and the condition that made them.
 
-        level: of the noise in y, `(B, C, 1, 1)`; None when it is clean.
+        noisy: the level of the noise in y, `(B, C, 1, 1)`, and a source of noise to draw it away; None when y is clean.
         """
         model, sde = self.model, self.model.denoiser.sde
         more = {}
-        if level is not None and model.config.sample.given_noise == "held":
-            more["level"] = level
-        elif level is not None:
-            y = without_noise(leave_out(denoise, sde, ~mask, draw()), sde, y, level, draw, self.steps)
+        if noisy and model.config.sample.given_noise == "held":
+            more["level"] = noisy[0]
+        elif noisy:
+            level, own = noisy
+            y = without_noise(leave_out(denoise, sde, ~mask, own()), sde, y, level, own, self.steps)
             if (mask | model.layout.mask(self.left_out).to(y.device)).all():
                 return y, None  # what is given is all that is wanted
         if self.left_out:

@@ -18,12 +18,12 @@ def stream(*name: int) -> torch.Generator:
 class SampleNoise:
     """Standard normal noise for a batch in which every sample has a stream of its own.
 
-    `noise()` returns a fresh `(B, *shape)` tensor; row i depends on `(seed, first + i)` and on how many draws came
+    `noise()` returns a fresh `(B, *shape)` tensor; row i depends on `(seed, first + i, *more)` and on how many draws came
     before, never on B or on the device.
     """
 
-    def __init__(self, seed: int, batch: int, shape: tuple, first: int = 0, device="cpu"):
-        self.generators = [stream(seed, first + i) for i in range(batch)]
+    def __init__(self, seed: int, batch: int, shape: tuple, first: int = 0, device="cpu", more: tuple = ()):
+        self.generators = [stream(seed, first + i, *more) for i in range(batch)]
         self.shape, self.device = tuple(shape), device
 
     def __call__(self) -> torch.Tensor:
