@@ -118,9 +118,10 @@ class Model:
             for first in range(0, num, batch):
                 rows = slice(first, min(first + batch, num))
                 draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
-                # from streams of its own, so that the rest is drawn as it is from what is clean
-                own = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, (1,))
-                known = (level[rows], own) if noisy else None
+                known = None
+                if noisy:  # from streams of its own, so that the rest is drawn as it is from what is clean
+                    own = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, (1,))
+                    known = level[rows], own
                 begin = None if start is None else start[rows].to(self.device)
                 with self.denoiser.precision():
                     x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, begin)

@@ -54,7 +54,7 @@ def test_solvers(tmp_path, tiny_model):
 def test_noisy_text(tmp_path, tiny_model):
     quick("noisy_text", tmp_path, f"--model={tiny_model}")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
-    assert {r["method"] for r in rows} == {"clean", "matched", "auto", "replace"} and len(rows) == 23
+    assert {r["method"] for r in rows} == {"clean", "held", "matched", "auto", "replace"} and len(rows) == 25
     assert (tmp_path / "out" / "calibration.png").exists()
 
 

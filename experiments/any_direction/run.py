@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import platform
+import random
 import statistics
 import subprocess
 import time
@@ -24,8 +25,8 @@ from jointdiff.evaluate.table import evaluate, markdown, picture
 HERE = pathlib.Path(__file__).parent
 
 
-def overhead(model, batch=16, steps=18, rounds=21):
-    """Seconds of `steps` Heun steps over those of as many bare forwards of the network: medians of rounds in turn."""
+def overhead(model, batch=16, steps=18, rounds=41):
+    """Seconds of `steps` Heun steps over those of as many bare forwards of the network: medians of rounds in any order."""
     x, levels = torch.randn(batch, *model.layout.shape), torch.zeros(batch, len(model.layout.names))
     evaluations = model.cost("heun", steps, guidance=0.0)
 
@@ -38,7 +39,8 @@ def overhead(model, batch=16, steps=18, rounds=21):
     draw = lambda given: model.sample(given, num=batch, steps=steps, sampler="heun", guidance=0.0)
     runs = {"bare": forward, "joint": lambda: draw({}), "text given": lambda: draw(given)}
     seconds = {name: [] for name in runs}
-    for name in (n for _ in range(rounds + 1) for n in runs):
+    shuffle = random.Random(0)
+    for name in (n for _ in range(rounds + 1) for n in shuffle.sample(list(runs), len(runs))):
         began = time.perf_counter()
         runs[name]()
         seconds[name].append(time.perf_counter() - began)
@@ -77,7 +79,7 @@ def main():
         print(json.dumps(measured, indent=1))
         return
     result = evaluate(model, num, tuple(range(seeds)), steps=steps)
-    result["overhead"] = [overhead(model, rounds=1 if args.quick else 21)]
+    result["overhead"] = [overhead(model, rounds=1 if args.quick else 41)]
     result["torch"], result["threads"], result["machine"] = (
         torch.__version__,
         torch.get_num_threads(),
