@@ -135,7 +135,7 @@ class Page:
         field.send_keys(text)
 
     def status(self):
-        return "".join(e.text for e in self.find("#status"))
+        return "".join(e.text for e in self.find("#status .prose"))  # not the progress that lies over it
 
     def generate(self, selector="#generate"):
         """Click and wait for a new result; its seconds."""
