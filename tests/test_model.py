@@ -118,7 +118,7 @@ def test_known_noise_reaches_the_network(model, way):
     if way == "held":
         assert len(seen) == 3 and (own == own[0]).all() and (others.diff(dim=0) < 0).all()
     else:  # first the noise goes, with the other absent; then the other comes, with this clean
-        assert len(seen) == 6 and (own[:3].diff(dim=0) < 0).all() and (others[:3] == others[0]).all()
+        assert len(seen) == 6 and (own[:3].diff(dim=0) < 0).all() and (others[:3] == others[3]).all()
         assert (own[3:] == own[3:].min()).all() and (others[3:].diff(dim=0) < 0).all()
     assert torch.equal(drawn["audio"], given["audio"]) and drawn.info["noise"] == {"audio": [0.5, 2.0]}
     assert drawn.info["evaluations"] == len(seen) == model.cost(steps=3, noisy=True)
