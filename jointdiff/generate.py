@@ -96,7 +96,7 @@ def generate(
         raise ValueError("everything is given or left out: nothing is left to generate")
     levels = read_noise(noise or [])
     plan = {k: v for k, v in how.items() if k != "denoise_given"}
-    evaluations = model.cost(**plan, given=bool(given), noisy=bool(levels))
+    evaluations = model.cost(**plan, given=bool(given), noisy=any(levels.values()))
     common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, **how)
     # two steps of one batch, the second time round, say what an evaluation costs under this condition
     trial = {n: v[: min(num, batch)] for n, v in given.items()}

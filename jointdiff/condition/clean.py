@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 
 from ..samplers import DDIM
-
-LOWEST = 0.002  # the noise-to-signal ratio at which `without_noise` ends
+from ..samplers.grids import LOWEST, karras_ratios
 
 
 class Clean:
@@ -55,7 +54,7 @@ def without_noise(denoise: Callable, sde, y, level, noise: Callable, steps: int)
     level = level.double().to(y.device).expand(len(y), -1, -1, -1)
     noisy = level > 0
     u = torch.linspace(0, 1, steps, dtype=torch.float64).view(-1, 1, 1, 1, 1).to(y.device)
-    times = sde.time((level.clamp(min=LOWEST) ** (1 / 7) * (1 - u) + LOWEST ** (1 / 7) * u) ** 7)  # as in `karras`
+    times = sde.time(karras_ratios(level.clamp(min=LOWEST), LOWEST, u))
     sampler = DDIM(sde, eta=1.0)
     seen = lambda x, t: denoise(torch.where(noisy, x, y), torch.where(noisy, t, 0.0))
     x = sde.alpha(times[0]).to(y) * y

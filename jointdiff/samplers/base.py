@@ -13,8 +13,6 @@ class Sampler(abc.ABC):
     """One step of a reverse process of an SDE."""
 
     grid = staticmethod(karras)  # the grid of times it is usually run on
-    # whether what its steps make of one x_t is a draw from p(x_0 | x_t); an ODE makes one x_0 of it
-    reverse_sde = False
 
     def __init__(self, sde: SDE):
         self.sde = sde

@@ -15,7 +15,7 @@ class DDIM(Sampler):
         super().__init__(sde)
         if not 0 <= eta <= 1:
             raise ValueError(f"eta = {eta}; expected 0 (deterministic) to 1 (ancestral)")
-        self.eta, self.reverse_sde = eta, eta == 1
+        self.eta = eta
 
     def step(self, denoise, x_t, t, s, noise):
         mean, std = self.moments(denoise(x_t, t), x_t, t, s)

@@ -12,7 +12,6 @@ class EulerMaruyama(Sampler):
     """
 
     grid = staticmethod(uniform)
-    reverse_sde = True
 
     def step(self, denoise, x_t, t, s, noise):
         mean, std = self.kernel(denoise(x_t, t), x_t, t, s)

@@ -4,17 +4,24 @@ import torch
 
 from ..sde import SDE
 
+LOWEST = 0.002  # the noise-to-signal ratio at which grids end
 
-def karras(sde: SDE, steps: int, lowest: float = 0.002, rho: float = 7.0) -> torch.Tensor:
+
+def karras(sde: SDE, steps: int, lowest: float = LOWEST, rho: float = 7.0) -> torch.Tensor:
     """Times whose noise-to-signal ratios are even in `ratio^(1/rho)`, from the ratio at t = 1 down to `lowest`.
 
     Karras et al. 2022, arXiv:2206.00364, equation 5.
     """
     u, high, low = _range(sde, steps, lowest)
-    return _times(sde, (high ** (1 / rho) * (1 - u) + low ** (1 / rho) * u) ** rho)
+    return _times(sde, karras_ratios(high, low, u, rho))
 
 
-def log_snr(sde: SDE, steps: int, lowest: float = 0.002) -> torch.Tensor:
+def karras_ratios(high: torch.Tensor, low: float, u: torch.Tensor, rho: float = 7.0) -> torch.Tensor:
+    """Ratios from `high`, at u = 0, to `low`, at u = 1, even in `ratio^(1/rho)`; u and high broadcast."""
+    return (high ** (1 / rho) * (1 - u) + low ** (1 / rho) * u) ** rho
+
+
+def log_snr(sde: SDE, steps: int, lowest: float = LOWEST) -> torch.Tensor:
     """Times even in the logarithm of the ratio, from the ratio at t = 1 down to `lowest`.
 
     Lu et al. 2022, arXiv:2206.00927, section 3.3.
