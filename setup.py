@@ -26,7 +26,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["jointdiff", "jointdiff.*"]),
-    package_data={"jointdiff": ["models/*"]},
+    package_data={"jointdiff": ["models/*", "evaluate/judges/*"]},
     install_requires=[
         "absl-py>=2.0",
         "ml-collections>=1.0",

@@ -90,7 +90,7 @@ def test_judges_are_accurate_and_cached(tmp_path, monkeypatch):
     value = ceiling(judge, c, "image", modality)
     assert value > 0.95
     assert len(list((tmp_path / "classifiers").iterdir())) == 1
-    monkeypatch.setattr("jointdiff.evaluate.judge.train_classifier", None)  # the second time it must not be needed
+    monkeypatch.setattr("jointdiff.evaluate.judge.TRAINERS", {})  # the second time it must not be needed
     assert ceiling(build_judge(c, "image", modality), c, "image", modality) == value
 
 

@@ -1,55 +1,26 @@
 """Judges: which class does a modality's channel show?
 
-Words are read letter by letter and must be a class's name exactly. Everything else is judged by a small convolutional
-network that is trained here on the training items and cached. Its accuracy on real test items is the ceiling of what
-coherence can be.
+Words are read letter by letter and must be a class's name exactly. Everything else is judged by a classifier trained on the
+source's training items alone. Those of the package's own sources come with it; others are trained when they are first
+wanted, and cached under the data root. A judge's accuracy on real test items is the ceiling of what coherence can be.
 """
 
 import hashlib
 import json
+import os
+import pathlib
 
 import torch
-from torch import nn
-from tqdm import tqdm
 
 from .. import config as cfg
 from ..data import encode_source, restored
 from ..data.sources import CLASSES
 from ..files import write_atomically
-from ..streams import stream
+from .classifiers import NETWORKS, TRAINERS, Classifier
 
-RECIPE = 1  # part of the cache's key: raise it when the training below changes
-UPDATES = 800
-
-
-class Classifier(nn.Module):
-    """Convolutions at 1/2, 1/4 and 1/8 of the resolution; `(B, C, H, W)` in [-1, 1] to `(B, classes)`."""
-
-    def __init__(self, channels: int, classes: int, width: int = 48):
-        super().__init__()
-
-        def part(c_in, c_out, size, stride):
-            layers = nn.Conv2d(c_in, c_out, size, stride, size // 2, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()
-            return nn.Sequential(*layers)
-
-        self.layers = nn.Sequential(
-            part(channels, width, 5, 2),
-            part(width, width, 3, 1),
-            part(width, 2 * width, 3, 2),
-            part(2 * width, 2 * width, 3, 1),
-            part(2 * width, 4 * width, 3, 2),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Dropout(0.3),
-        )
-        self.head = nn.Linear(16 * width, classes)
-
-    def forward(self, x):
-        return self.head(self.layers(x))
-
-    @torch.no_grad()
-    def judge(self, channels: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self(part).argmax(1) for part in channels.split(512)])
+VERSION = 2  # part of a judge's name: raise it when a training in `classifiers` changes
+RECIPES = {"cifar10": "airbench"}  # by source; `small` for all others
+SHIPPED = pathlib.Path(__file__).parent / "judges"
 
 
 class Reader:
@@ -63,51 +34,67 @@ class Reader:
         return torch.tensor([self.names.index(w) if w in self.names else -1 for w in words], dtype=torch.long)
 
 
-def train_classifier(values: torch.Tensor, labels: torch.Tensor, seed: int, batch: int = 128) -> Classifier:
-    """Trained on uint8 channels with shifts by up to 2 pixels and noise; the same weights for the same seed."""
-    classes = int(labels.max()) + 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Classifier(values.shape[1], classes)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=UPDATES)
-        generator = stream(seed, 21)
-        model.train().to(memory_format=torch.channels_last)
-        for _ in tqdm(range(UPDATES), desc="training a judge", leave=False, disable=None):
-            rows = torch.randint(len(values), (batch,), generator=generator)
-            x = restored(values[rows])
-            dy, dx = torch.randint(-2, 3, (2,), generator=generator).tolist()
-            x = torch.roll(x, (dy, dx), (2, 3)) + 0.1 * torch.randn(x.shape, generator=generator)
-            loss = nn.functional.cross_entropy(model(x), labels[rows], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return model.eval()
-
-
 def build_judges(config, modalities: dict) -> dict:
-    """`{name: judge}`; classifiers come from the cache under the data root, or are trained and put there."""
+    """`{name: judge}`."""
     return {name: build_judge(config, name, modality) for name, modality in modalities.items()}
 
 
-def build_judge(config, name: str, modality):
+def build_judge(config, name: str, modality) -> Reader | Classifier:
+    """The judge of a modality: shipped, from the cache, or trained and put there."""
     entry = config.modality[name]
     if entry.kind == "text":
         return Reader(modality, entry.source_options.get("classes", "digits"))
-    key = json.dumps([RECIPE, cfg.plain(config.data)["grid"], entry.to_dict()], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    path = cfg.data_root(config) / "classifiers" / f"{entry.source}-{digest}.pt"
-    if path.is_file():
-        weights = torch.load(path, weights_only=True)
-        model = Classifier(modality.channels, len(weights["head.weight"]))
-        model.load_state_dict(weights)
-        return model.eval()
+    file = f"{judge_id(config, name)}.safetensors"
+    cached = cfg.data_root(config) / "classifiers" / file
+    for path in (SHIPPED / file, cached):
+        if path.is_file():
+            return load_judge(path)
+    judge = train_judge(config, name, modality)
+    save_judge(judge, cached, recipe(config, name))
+    return judge
+
+
+def recipe(config, name: str) -> str:
+    return RECIPES.get(config.modality[name].source, "small")
+
+
+def judge_id(config, name: str) -> str:
+    """What names a judge: its source, and a digest of all that its training depends on."""
+    entry = config.modality[name]
+    depends = {k: entry[k] for k in ("kind", "source", "options", "source_options")}
+    depends = {k: v.to_dict() if hasattr(v, "to_dict") else v for k, v in depends.items()}
+    key = json.dumps([VERSION, cfg.plain(config.data)["grid"], depends], sort_keys=True)
+    return f"{entry.source}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def train_judge(config, name: str, modality, seed: int = 0, **options) -> Classifier:
+    """A judge trained on the source's training items; `options` go to its recipe's trainer."""
     items = cfg.build_items(config, "train", name)
     values = encode_source(modality, items)
-    model = train_classifier(values, torch.as_tensor(items.labels), seed=0)
-    write_atomically(path, lambda p: torch.save(model.state_dict(), p))
-    return model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TRAINERS[recipe(config, name)](values, torch.as_tensor(items.labels), seed, **options)
+
+
+def save_judge(judge: Classifier, path: pathlib.Path, recipe: str) -> None:
+    """Weights in half precision, with what is needed to build the network again."""
+    from safetensors.torch import save_file
+
+    tensors = {n: (v.half() if v.is_floating_point() else v).contiguous() for n, v in judge.state_dict().items()}
+    about = {"recipe": recipe, "channels": str(judge.channels), "classes": str(judge.classes)}
+    write_atomically(path, lambda p: save_file(tensors, p, metadata=about))
+    os.chmod(path, 0o644)  # safetensors keeps it from others
+
+
+def load_judge(path: pathlib.Path) -> Classifier:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+        tensors = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
+    judge = NETWORKS[about["recipe"]](int(about["channels"]), int(about["classes"]))
+    judge.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in tensors.items()})
+    return judge.eval()
 
 
 def ceiling(judge, config, name: str, modality) -> float:
