@@ -49,9 +49,8 @@ def build_judge(config, name: str, modality) -> Reader | Classifier:
     for path in (SHIPPED / file, cached):
         if path.is_file():
             return load_judge(path)
-    judge = train_judge(config, name, modality)
-    save_judge(judge, cached, recipe(config, name))
-    return judge
+    save_judge(train_judge(config, name, modality), cached, recipe(config, name))
+    return load_judge(cached)
 
 
 def recipe(config, name: str) -> str:
