@@ -2,9 +2,7 @@
 
 python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
-About 9 minutes on one core (0.4 s a step). Then, on 64 conditions: text to digit .95, digit to text .83, text to speech
-.83, digit to speech .73, speech to text .70; pictures from anything .22 to .31 and anything from a picture alone .14 to .23,
-where real pictures are told apart in .71: those want a GPU and a hundred times the steps.
+80000 steps of 0.5 s on one core, 11 hours.
 """
 
 from jointdiff.config import default, modality
@@ -14,10 +12,17 @@ def get_config():
     c = default()
     c.data.modalities = ("digit", "picture", "text", "audio")
     c.modality.digit = modality("image", "mnist")
-    c.modality.picture = modality("image", "cifar10", {"mode": "RGB"})
+    # what a picture shows appears at a quarter of the noise at which a word can be read
+    c.modality.picture = modality("image", "cifar10", {"mode": "RGB"}, scale=4.0, mirror=True)
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "cifar10"})
     c.modality.audio = modality("audio", "spoken_digits", {"fold": (1, 2), "window": 0.032}, {"variants": 16})
-    c.train.steps = 1200
-    c.train.evaluate_every = 600
-    c.train.ema = 0.999
+    c.backbone.unet.attention = (False, True, True)
+    # pictures are the hardest to draw and to tell apart
+    c.loss.weight.digit, c.loss.weight.picture, c.loss.weight.text, c.loss.weight.audio = 0.8, 1.6, 0.6, 1.0
+    c.loss.alone.picture = 3.0
+    c.loss.pattern.absent = 0.2
+    c.loss.pattern.conditional = 0.4
+    c.train.steps = 80000
+    c.train.evaluate_every = 4000
+    c.train.evaluate_num = 128
     return c

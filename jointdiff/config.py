@@ -65,6 +65,9 @@ def default() -> ConfigDict:
     c.loss.log_ratio.independent = (1.1, 1.6)
     c.loss.log_ratio.absent = (1.1, 1.6)
 
+    # which modality it is that is given alone, by name, 1 when not named: more of those that are hard to read; in
+    # `conditional` then as many are given alone as in twos, threes ...; all subsets are drawn as often when empty
+    c.loss.alone = ConfigDict()
     c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
 
     c.optim = ConfigDict()
@@ -118,10 +121,28 @@ def default() -> ConfigDict:
     return c
 
 
-def modality(kind: str, source: str, options: dict | None = None, source_options: dict | None = None) -> ConfigDict:
-    """A modality's entry: its `kind` with the arguments of its class, its data's `source` with those of the function."""
+def modality(
+    kind: str,
+    source: str,
+    options: dict | None = None,
+    source_options: dict | None = None,
+    scale: float = 1.0,
+    mirror: bool = False,
+) -> ConfigDict:
+    """A modality's entry: its `kind` with the arguments of its class, its data's `source` with those of the function.
+
+    Its channels are multiplied by `scale` inside the joint tensor (see jointdiff.layout); with `mirror`, training sees half
+    of its items mirrored.
+    """
     return ConfigDict(
-        {"kind": kind, "source": source, "options": options or {}, "source_options": source_options or {}}
+        {
+            "kind": kind,
+            "source": source,
+            "options": options or {},
+            "source_options": source_options or {},
+            "scale": scale,
+            "mirror": mirror,
+        }
     )
 
 
@@ -178,7 +199,8 @@ def build_modalities(config) -> dict[str, Any]:
 
 
 def build_layout(config, modalities: dict[str, Any]) -> Layout:
-    return Layout({n: m.channels for n, m in modalities.items()}, tuple(config.data.grid))
+    scale = {n: config.modality[n].scale for n in modalities}
+    return Layout({n: m.channels for n, m in modalities.items()}, tuple(config.data.grid), scale)
 
 
 def build_denoiser(config, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32) -> Denoiser:
@@ -221,18 +243,24 @@ def build_condition(config, denoiser: Denoiser, y, mask, name: str | None = None
 
 def build_weights(config) -> torch.Tensor:
     """The weight of every modality's loss, `(M,)`, with a mean of 1."""
-    known = names(config)
-    for name in config.loss.weight:
+    return by_name(config, "weight")
+
+
+def by_name(config, field: str) -> torch.Tensor:
+    """The weights `config.loss[field]` of all modalities, `(M,)`, with a mean of 1."""
+    known, given = names(config), config.loss[field]
+    for name in given:
         if name not in config.modality:
-            raise ValueError(f"config.loss.weight names {name!r}; this config has {', '.join(config.modality)}")
-    weights = torch.tensor([float(config.loss.weight.get(n, 1.0)) for n in known])
+            raise ValueError(f"config.loss.{field} names {name!r}; this config has {', '.join(config.modality)}")
+    weights = torch.tensor([float(given.get(n, 1.0)) for n in known])
     if (weights < 0).any() or weights.sum() <= 0:
-        raise ValueError(f"loss weights must be non-negative and not all 0, got {weights.tolist()}")
+        raise ValueError(f"config.loss.{field} must be non-negative and not all 0, got {weights.tolist()}")
     return weights / weights.mean()
 
 
 def build_patterns(config) -> TimePatterns:
-    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio))
+    alone = by_name(config, "alone") if config.loss.alone else None
+    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio), alone)
 
 
 def precision(wanted: str, device: torch.device) -> torch.dtype:
@@ -261,12 +289,19 @@ def build_items(config, split: str, name: str):
 def build_pairs(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | Table:
     """The rows of a split, encoded."""
     if config.data.manifest:
-        return Manifest.open(config.data.manifest).table(modalities, split, config.seed, config.data.on_error, show)
+        table = Manifest.open(config.data.manifest).table(modalities, split, config.seed, config.data.on_error, show)
+        table.mirrored = mirrored(config, modalities, split)
+        return table
     values, labels = {}, {}
     for name, kind in modalities.items():
         items = build_items(config, split, name)
         values[name], labels[name] = encode_source(kind, items), items.labels
-    return Pairs(values, labels, config.seed)
+    return Pairs(values, labels, config.seed, mirrored(config, modalities, split))
+
+
+def mirrored(config, modalities, split: str) -> tuple[str, ...]:
+    """The modalities of which training sees mirrored items."""
+    return tuple(n for n in modalities if config.modality[n].mirror and split == "train")
 
 
 def plain(config) -> dict:
@@ -299,7 +334,7 @@ def changed(config, fields: dict[str, Any]) -> ConfigDict:
     config = ConfigDict(config.to_dict())
     for name, value in fields.items():
         *path, last = name.split(".")
-        open_ended = path[:1] == ["modality"] or path == ["loss", "weight"]
+        open_ended = path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "alone"])
         if path[:1] == ["modality"] and len(path) > 1 and path[1] not in config.modality:
             config.modality[path[1]] = modality("", "")
         at = config
@@ -315,6 +350,10 @@ def complete(config) -> ConfigDict:
     """A saved config with today's defaults for the fields that it lacks."""
     out = default()
     out.update(config)
+    for name, entry in out.modality.items():
+        whole = modality("", "")
+        whole.update(entry)
+        out.modality[name] = whole
     return out
 
 

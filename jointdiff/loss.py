@@ -44,11 +44,13 @@ class TimePatterns:
     """Draws the times of a batch.
 
     `probability` maps pattern names to weights. `log_ratio` maps them to (mean, standard deviation) of the log of the
-    noise-to-signal ratio. Levels are stratified over the batch: row by row they are log-normal, and together they cover
+    noise-to-signal ratio. `alone` `(M,)`, when there is one, says how the subset of `conditional` is drawn: its size first,
+    all sizes as often, and a subset of one by these weights; when None, all subsets are drawn as often. With many modalities
+    few subsets of all have one alone, and only there is what is hard to read learned. Levels are stratified over the batch: row by row they are log-normal, and together they cover
     the distribution evenly, which lowers the gradient's variance.
     """
 
-    def __init__(self, probability: Mapping[str, float], log_ratio: Mapping[str, tuple[float, float]]):
+    def __init__(self, probability: Mapping[str, float], log_ratio: Mapping[str, tuple[float, float]], alone=None):
         for name in (*probability, *log_ratio):
             if name not in PATTERNS:
                 raise ValueError(f"unknown time pattern {name!r}; there are {', '.join(PATTERNS)}")
@@ -59,6 +61,7 @@ class TimePatterns:
         for i, p in enumerate(PATTERNS):
             if weights[i] > 0 and p not in log_ratio:
                 raise ValueError(f"pattern {p!r} has no log_ratio = (mean, standard deviation)")
+        self.alone = None if alone is None else torch.as_tensor(alone, dtype=torch.float32)
         self.log_ratio = torch.tensor([log_ratio.get(p, (0.0, 1.0)) for p in PATTERNS])
 
     def draw(self, batch: int, modalities: int, generator: torch.Generator, present=None) -> Times:
@@ -69,7 +72,10 @@ class TimePatterns:
             pattern = torch.zeros_like(pattern)
         joint, conditional, independent, absent = (pattern == i for i in range(len(PATTERNS)))
 
-        clean_set = _proper_subset(batch, modalities, generator)
+        if self.alone is None:
+            clean_set = _proper_subset(batch, modalities, generator)
+        else:
+            clean_set = _by_size(batch, self.alone, generator)
         role = torch.randint(4, (batch, modalities), generator=generator)  # 0 clean, 1 absent, others noisy
         forced = torch.rand(batch, modalities, generator=generator).argsort(1)[:, :2]
         if modalities > 1:
@@ -92,6 +98,18 @@ def _proper_subset(batch, modalities, generator):
         return torch.zeros(batch, 1, dtype=torch.bool)
     code = torch.randint(1, 2**modalities - 1, (batch,), generator=generator)
     return (code[:, None] >> torch.arange(modalities)) & 1 == 1
+
+
+def _by_size(batch, alone, generator):
+    """A proper subset whose size is uniform, and, when that is 1, its member by the weights `alone`, (B, M) bool."""
+    modalities = len(alone)
+    if modalities == 1:
+        return torch.zeros(batch, 1, dtype=torch.bool)
+    size = torch.randint(1, modalities, (batch,), generator=generator)
+    place = torch.rand(batch, modalities, generator=generator).argsort(1).argsort(1)
+    single = torch.multinomial(alone, batch, replacement=True, generator=generator)
+    one = torch.nn.functional.one_hot(single, modalities).bool()
+    return torch.where((size == 1)[:, None], one, place < size[:, None])
 
 
 def _stratified_normal(batch, modalities, generator):

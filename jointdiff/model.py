@@ -1,5 +1,6 @@
 """A trained model: denoiser, modalities and config together; sampling, densities and classes by name."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -125,19 +126,23 @@ class Model:
                 begin = None if start is None else start[rows].to(self.device)
                 with self.denoiser.precision():
                     x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, begin)
-                out.append(x.cpu() if denoise_given else torch.where(mask, y[rows], x.cpu()))
+                out.append(x.cpu())
                 if how is not None and hasattr(how, "log_evidence"):
                     log_evidence.append(how.log_evidence.cpu())
         finally:
             self.denoiser.train(was_training)
         channels = {n: v for n, v in self.layout.unpack(torch.cat(out)).items() if n not in left_out}
+        if not denoise_given:
+            channels |= {n: v.expand(num, -1, -1, -1).clone() for n, v in given.items()}
         info = {
             "num": num,
             "seed": seed,
             "seeds": [[seed, i] for i in range(num)],
             "leave_out": list(left_out),
             **run.settings,
-            "noise": {n: level[:, self.layout.slices[n].start, 0, 0].tolist() for n in (noise or {})},
+            "noise": {
+                n: (level[:, self.layout.slices[n].start, 0, 0] / self.layout.scale[n]).tolist() for n in (noise or {})
+            },
             "evaluations": round(counted.rows / num),
             "seconds": time.perf_counter() - began,
             "device": str(self.device),
@@ -160,7 +165,7 @@ class Model:
         return counted.rows
 
     def observed_noise(self, given: Mapping[str, torch.Tensor], noise: Mapping[str, Any], num: int, seed: int):
-        """The noise of what is given as one level a sample and channel, `(num, C, 1, 1)`."""
+        """The noise of what is given as one level a sample and channel of the joint tensor, `(num, C, 1, 1)`."""
         out = torch.zeros(num, self.layout.shape[0], 1, 1)
         for name, value in noise.items():
             self.layout.check([name])
@@ -173,7 +178,7 @@ class Model:
             value = torch.as_tensor(value, dtype=torch.float32).reshape(-1)
             if not value.isfinite().all() or (value < 0).any() or len(value) not in (1, num):
                 raise ValueError(f"noise of {name!r} must be a finite number from 0 on, or one a sample")
-            out[:, self.layout.slices[name]] = value.expand(num).view(-1, 1, 1, 1)
+            out[:, self.layout.slices[name]] = value.expand(num).view(-1, 1, 1, 1) * self.layout.scale[name]
         return out
 
     def noise_level(self, name: str, value: Any, seed: int = 0) -> torch.Tensor:
@@ -185,13 +190,14 @@ class Model:
         channels = self.encode(name, value)
         y, mask = (v.to(self.device) for v in self.layout.observe({name: channels}, len(channels)))
         low, high, count = LEVELS
-        ratios, out = levels(self.denoiser.sde, count, low, high), []
+        scale = self.layout.scale[name]
+        ratios, out = levels(self.denoiser.sde, count, low * scale, high * scale), []
         for first in range(0, len(y), 64):
             draw = SampleNoise(seed, len(y[first : first + 64]), self.layout.shape, first, self.device)
             alone = leave_out(self.denoiser, self.denoiser.sde, ~mask, draw())
             log = noise_log_likelihood(alone, self.denoiser.sde, y[first : first + 64], mask, ratios, draw)
             best = log.argmax(1)
-            out.append(torch.where(best > 0, ratios.to(log)[best], 0.0).cpu())
+            out.append(torch.where(best > 0, ratios.to(log)[best] / scale, 0.0).cpu())
         return torch.cat(out).float()
 
     def conditioned(self, given: Mapping[str, torch.Tensor], target: Iterable[str], num: int, draw: Callable):
@@ -227,8 +233,13 @@ class Model:
         x, _ = self.layout.observe(values, num)
         draw = SampleNoise(seed, num, self.layout.shape, 0, self.device)
         denoise, wanted = self.conditioned(given, values, num, draw)
-        x = dequantize(x.to(self.device), draw) if dequantized else x.to(self.device)
-        return log_prob(denoise, self.denoiser.sde, x, wanted, draw, probes, rtol, atol).cpu()
+        scale = torch.tensor([list(self.layout.scale.values())])
+        width = self.layout.expand(scale).to(self.device)
+        x = x.to(self.device)
+        x = x + width * dequantize(torch.zeros_like(x), draw) if dequantized else x
+        # the density of x is that of scale * x, times the scale of every dimension
+        change = float(torch.where(wanted, width.log(), 0.0).sum()) * math.prod(self.layout.grid)
+        return log_prob(denoise, self.denoiser.sde, x, wanted, draw, probes, rtol, atol).cpu() + change
 
     def classify(
         self,

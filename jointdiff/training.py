@@ -88,9 +88,9 @@ def rate(step: int, c, steps: int) -> float:
     return min(up, down)
 
 
-def moments(pairs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each modality's channels over its training items, `(M,)` each."""
-    values = [restored(v[:: max(1, len(v) // 4096)]) for v in pairs.values.values()]
+def moments(pairs, layout) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each modality in the joint tensor, over its training items, `(M,)` each."""
+    values = [restored(v[:: max(1, len(v) // 4096)]) * layout.scale[n] for n, v in pairs.values.items()]
     return torch.stack([v.mean() for v in values]), torch.stack([v.std().clamp(min=1e-3) for v in values])
 
 
@@ -128,7 +128,7 @@ class Trainer:
         if saved:
             mean, std = saved["data_mean"], saved["data_std"]
         else:
-            mean, std = (first.data_mean, first.data_std) if first else moments(self.pairs)
+            mean, std = (first.data_mean, first.data_std) if first else moments(self.pairs, self.layout)
         dtype = cfg.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = cfg.build_denoiser(config, self.layout, mean, std, dtype).to(self.device)

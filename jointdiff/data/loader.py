@@ -35,12 +35,15 @@ class Pairs:
     """Rows of all modalities that share a class.
 
     `values[name]` is `(N_m, C_m, H, W)`, stored, and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
-    modality once; its partners are drawn anew from the same class. Where a class has no item in a modality, the row
+    modality once; its partners are drawn anew from the same class. Items of the modalities `mirrored` are mirrored in half
+    of the rows. Where a class has no item in a modality, the row
     lacks it: `present` is False there and the values are 0.
     """
 
-    def __init__(self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0):
-        self.values, self.seed = values, seed
+    def __init__(
+        self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0, mirrored: tuple = ()
+    ):
+        self.values, self.seed, self.mirrored = values, seed, mirrored
         self.labels = {n: torch.as_tensor(l).long() for n, l in labels.items()}
         for name in values:
             if len(values[name]) != len(self.labels[name]) or not len(values[name]):
@@ -86,7 +89,7 @@ class Table:
     def __init__(
         self, values: dict[str, torch.Tensor], index: dict[str, torch.Tensor], classes: torch.Tensor, seed: int = 0
     ):
-        self.values, self.index, self.classes, self.seed = values, index, classes, seed
+        self.values, self.index, self.classes, self.seed, self.mirrored = values, index, classes, seed, ()
         self.labels = {n: classes[(i >= 0).nonzero()[:, 0]] for n, i in index.items()}
         self._epoch, self._plan = None, None
 
@@ -105,12 +108,17 @@ class Table:
         return gather(self, start, count)
 
 
+def turned_rows(data, epoch: int) -> torch.Tensor:
+    """Which rows of an epoch are mirrored, in all modalities that may be: photograph and depth stay aligned."""
+    return torch.rand(len(data), generator=stream(data.seed, 13, epoch)) < 0.5
+
+
 def gather(data, start: int, count: int) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
     """Rows start ... start + count of the endless sequence of epochs of `data.plan`.
 
     Returns `{name: (count, C_m, H, W)}` float32 in [-1, 1], `present` (count, M) bool, and labels (count,).
     """
-    picked, labels = {n: [] for n in data.values}, []
+    picked, labels, turned = {n: [] for n in data.values}, [], []
     while count:
         epoch, at = divmod(start, len(data))
         take = min(count, len(data) - at)
@@ -118,10 +126,14 @@ def gather(data, start: int, count: int) -> tuple[dict[str, torch.Tensor], torch
         for name in data.values:
             picked[name].append(index[name][at : at + take])
         labels.append(label[at : at + take])
+        if data.mirrored:
+            turned.append(turned_rows(data, epoch)[at : at + take])
         start, count = start + take, count - take
     index = {n: torch.cat(p) for n, p in picked.items()}
     present = torch.stack([i >= 0 for i in index.values()], dim=1)
     values = {n: restored(data.values[n][i.clamp(min=0)]) for n, i in index.items()}
     for column, name in enumerate(values):
+        if name in data.mirrored:
+            values[name] = torch.where(torch.cat(turned)[:, None, None, None], values[name].flip(3), values[name])
         values[name][~present[:, column]] = 0
     return values, present, torch.cat(labels)
