@@ -70,6 +70,11 @@ def default() -> ConfigDict:
     c.loss.alone = ConfigDict()
     c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
 
+    c.loss.align = ConfigDict()  # see jointdiff.align
+    c.loss.align.modality = ""  # whose judge teaches the network's lowest level; none when empty
+    c.loss.align.weight = 0.5
+    c.loss.align.below = 2.0  # noise-to-signal ratio, in the modality's own units, up to which it does
+
     c.optim = ConfigDict()
     c.optim.name = "muon"  # muon (matrices inside the network; AdamW for the rest) or adamw
     c.optim.lr = 1e-3  # AdamW

@@ -52,7 +52,7 @@ def examples(pairs, names: tuple[str, ...], start: int, num: int) -> dict[str, t
     """`num` rows' channels of modalities from row `start` on, passing over rows that lack one of them."""
     parts, found = {n: [] for n in names}, 0
     for first in range(start, start + len(pairs) + num * 10**3, num):
-        values, present, _ = pairs.rows(first, num)
+        values, present, *_ = pairs.rows(first, num)
         whole = present[:, [list(values).index(n) for n in names]].all(1)
         for n in names:
             parts[n].append(values[n][whole])

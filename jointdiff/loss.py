@@ -44,10 +44,12 @@ class TimePatterns:
     """Draws the times of a batch.
 
     `probability` maps pattern names to weights. `log_ratio` maps them to (mean, standard deviation) of the log of the
-    noise-to-signal ratio. `alone` `(M,)`, when there is one, says how the subset of `conditional` is drawn: its size first,
-    all sizes as often, and a subset of one by these weights; when None, all subsets are drawn as often. With many modalities
-    few subsets of all have one alone, and only there is what is hard to read learned. Levels are stratified over the batch: row by row they are log-normal, and together they cover
+    noise-to-signal ratio. Levels are stratified over the batch: row by row they are log-normal, and together they cover
     the distribution evenly, which lowers the gradient's variance.
+
+    `alone` `(M,)`, when there is one, says how the subset of `conditional` is drawn: its size first, all sizes as often, and a
+    subset of one by these weights; when None, all subsets are drawn as often. Of many modalities few subsets have one alone,
+    and only there is what is hard to read learned: in all others something easier gives it away.
     """
 
     def __init__(self, probability: Mapping[str, float], log_ratio: Mapping[str, tuple[float, float]], alone=None):
@@ -72,10 +74,8 @@ class TimePatterns:
             pattern = torch.zeros_like(pattern)
         joint, conditional, independent, absent = (pattern == i for i in range(len(PATTERNS)))
 
-        if self.alone is None:
-            clean_set = _proper_subset(batch, modalities, generator)
-        else:
-            clean_set = _by_size(batch, self.alone, generator)
+        subset = _proper_subset if self.alone is None else _by_size
+        clean_set = subset(batch, modalities if self.alone is None else self.alone, generator)
         role = torch.randint(4, (batch, modalities), generator=generator)  # 0 clean, 1 absent, others noisy
         forced = torch.rand(batch, modalities, generator=generator).argsort(1)[:, :2]
         if modalities > 1:

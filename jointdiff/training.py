@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from . import config as cfg
 from . import state
+from .align import Alignment, teacher_features
 from .data import restored
-from .evaluate.judge import build_judges
+from .evaluate.judge import build_judge, build_judges
 from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
 from .loss import Times, denoising_loss
@@ -36,14 +37,20 @@ class NotFinite(RuntimeError):
 
 
 class Objective(nn.Module):
-    """The loss of a batch as a module, which is what DistributedDataParallel wraps."""
+    """The losses of a batch as a module, which is what DistributedDataParallel wraps: `(B, M)`, and alignment's `(B,)`."""
 
-    def __init__(self, denoiser):
+    def __init__(self, denoiser, alignment=None):
         super().__init__()
-        self.denoiser = denoiser
+        self.denoiser, self.alignment, self.seen = denoiser, alignment, None
+        if alignment:
+            denoiser.network.context.register_forward_pre_hook(self.keep)
 
-    def forward(self, x_0, times, eps):
-        return denoising_loss(self.denoiser, x_0, times, eps)
+    def keep(self, module, arguments):
+        self.seen = arguments[0].float()
+
+    def forward(self, x_0, times, eps, wanted=None):
+        loss = denoising_loss(self.denoiser, x_0, times, eps)
+        return loss, (self.alignment(self.seen, wanted) if self.alignment else loss.new_zeros(len(loss)))
 
 
 class Average:
@@ -60,8 +67,8 @@ class Average:
         torch._foreach_lerp_(list(self.values.values()), [now[n] for n in self.values], weight)
 
 
-def optimizers(network: nn.Module, c) -> list[torch.optim.Optimizer]:
-    """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else."""
+def optimizers(network: nn.Module, c, beside: nn.Module | None = None) -> list[torch.optim.Optimizer]:
+    """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else, `beside` too."""
     if c.name not in ("adamw", "muon"):
         raise ValueError(f"unknown optimizer {c.name!r}; there are adamw, muon")
     outer = ("first", "last", "embedding")
@@ -69,7 +76,7 @@ def optimizers(network: nn.Module, c) -> list[torch.optim.Optimizer]:
         p for n, p in network.named_parameters() if c.name == "muon" and p.ndim == 2 and not n.startswith(outer)
     ]
     chosen = {id(p) for p in matrices}
-    rest = [p for p in network.parameters() if id(p) not in chosen]
+    rest = [p for p in network.parameters() if id(p) not in chosen] + list(beside.parameters() if beside else ())
     out = [torch.optim.AdamW(rest, lr=c.lr, weight_decay=c.weight_decay, betas=(0.9, 0.98))]
     if matrices:
         out.append(
@@ -132,19 +139,22 @@ class Trainer:
         dtype = cfg.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = cfg.build_denoiser(config, self.layout, mean, std, dtype).to(self.device)
-        self.objective = Objective(self.denoiser)
+        self.alignment, self.wanted = self.teacher()
+        self.objective = Objective(self.denoiser, self.alignment)
         if self.world > 1:
             self.objective = DistributedDataParallel(self.objective)
         network = self.denoiser.network
         if first:
             self.start_from(network, first.network)
-        self.optimizers = optimizers(network, config.optim)
+        self.optimizers = optimizers(network, config.optim, self.alignment)
         self.average = Average(network, c.ema)
         self.patterns = cfg.build_patterns(config)
         self.weights = cfg.build_weights(config).to(self.device)
         self.step = 0
         if saved:
             network.load_state_dict(saved["network"])
+            if self.alignment:
+                self.alignment.load_state_dict(saved["alignment"])
             self.average.values = {n: v.to(self.device) for n, v in saved["ema"].items()}
             for optimizer, values in zip(self.optimizers, saved["optimizers"]):
                 optimizer.load_state_dict(values)
@@ -152,6 +162,28 @@ class Trainer:
             self.log(f"going on from step {self.step}")
         count = sum(p.numel() for p in network.parameters())
         self.log(f"{count / 1e6:.2f} M parameters, {self.precision} on {self.device.type}, {self.world} process(es)")
+
+    def teacher(self):
+        """The alignment's head and the features that it should find, or two Nones."""
+        c = self.config.loss.align
+        if not c.modality:
+            return None, None
+        if c.modality not in self.modalities:
+            raise ValueError(
+                f"config.loss.align.modality is {c.modality!r}; this config has {', '.join(self.modalities)}"
+            )
+        network = self.denoiser.network
+        if not hasattr(network, "context"):
+            raise ValueError(f"{type(network).__name__} has no level that alignment could teach; the U-Net has")
+        self.log(f"looking at {c.modality} as its judge does")
+        judge = build_judge(self.config, c.modality, self.modalities[c.modality])
+        if not hasattr(judge, "features"):
+            raise ValueError(f"{c.modality!r} is read, not classified: it has no features to align to")
+        wanted = teacher_features(judge, self.pairs.values[c.modality])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            head = Alignment(network.context.in_features, wanted.shape[1])
+        return head.to(self.device), wanted
 
     def start_from(self, network: nn.Module, other: nn.Module) -> None:
         """Take over the weights of a network of the same shape."""
@@ -177,6 +209,7 @@ class Trainer:
             "precision": self.precision,
             "network": self.denoiser.network.state_dict(),
             "ema": self.average.values,
+            "alignment": self.alignment.state_dict() if self.alignment else {},
             "optimizers": [o.state_dict() for o in self.optimizers],
             "data_mean": self.denoiser.data_mean,
             "data_std": self.denoiser.data_std,
@@ -186,7 +219,7 @@ class Trainer:
     def update(self) -> dict[str, torch.Tensor]:
         """One optimizer step; its losses and noise levels, for the log."""
         c, step = self.config.train, self.step
-        values, present, _ = self.pairs.rows(step * c.batch, c.batch)
+        values, present, _, index = self.pairs.rows(step * c.batch, c.batch)
         generator = stream(self.config.seed, 31, step)
         times = self.patterns.draw(c.batch, len(self.layout.names), generator, present)
         x_0 = self.layout.pack(values)
@@ -206,9 +239,11 @@ class Trainer:
             last = part == c.accumulate - 1
             sync = contextlib.nullcontext() if last or self.world == 1 else self.objective.no_sync()
             with sync:
-                loss = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device))
+                wanted, counts = self.aligned(index, mine, rows)
+                loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted)
                 # the mean over the whole batch: processes are averaged, parts are added
-                ((loss * self.weights).sum() / (size * c.accumulate)).backward()
+                total = (loss * self.weights).sum() + self.config.loss.align.weight * (apart * counts).sum()
+                (total / (size * c.accumulate)).backward()
             losses.append(loss.detach())
         loss = torch.cat(losses).cpu()
         self.check(loss, times, values, self.rank * c.accumulate * size)
@@ -220,6 +255,16 @@ class Trainer:
         self.step += 1
         rows = slice(self.rank * len(loss), (self.rank + 1) * len(loss))
         return {"loss": loss, "ratio": times.ratio[rows], "target": times.target[rows]}
+
+    def aligned(self, index, times: Times, rows: slice):
+        """The teacher's features of some rows, and which of them count: those that have the item, with little noise."""
+        c = self.config.loss.align
+        if not self.alignment:
+            return None, torch.zeros((), device=self.device)
+        column, item = self.layout.names.index(c.modality), index[c.modality][rows]
+        ratio = times.ratio[:, column] / self.layout.scale[c.modality]
+        counts = (item >= 0) & ~times.absent[:, column] & (ratio < c.below)
+        return self.wanted[item.clamp(min=0)].float().to(self.device), counts.float().to(self.device)
 
     def check(self, loss, times, values, first) -> None:
         bad = (~loss.isfinite()).nonzero()

@@ -1,3 +1,4 @@
+import functools
 import pathlib
 import sys
 
@@ -34,6 +35,15 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     Trainer(c, folder).run()
     return folder
+
+
+@pytest.fixture
+def quick_judges(tmp_path, monkeypatch):
+    """Judges of the test's own, after two updates."""
+    from jointdiff.evaluate import classifiers, judge
+
+    monkeypatch.setattr(judge, "SHIPPED", tmp_path)
+    monkeypatch.setitem(judge.TRAINERS, "small", functools.partial(classifiers.train_small, updates=2))
 
 
 @pytest.fixture

@@ -29,14 +29,14 @@ def ids(values):
 
 
 def test_rows_share_the_class():
-    values, present, labels = pairs().rows(0, 200)
+    values, present, labels, _ = pairs().rows(0, 200)
     assert present.all()
     for part in values.values():
         assert torch.equal(ids(part) % 10, labels)
 
 
 def test_an_epoch_visits_every_item_of_the_largest_once():
-    values, _, _ = pairs().rows(60, 60)
+    values = pairs().rows(60, 60).values
     assert sorted(ids(values["a"]).tolist()) == list(range(60))
 
 
@@ -61,7 +61,7 @@ def test_a_row_depends_on_its_number_alone():
 
 def test_a_class_without_items_is_missing_there():
     (a, la), (b, lb) = numbered(40, 10), numbered(5, 5)
-    values, present, labels = Pairs({"a": a, "b": b}, {"a": la, "b": lb}).rows(0, 80)
+    values, present, labels, _ = Pairs({"a": a, "b": b}, {"a": la, "b": lb}).rows(0, 80)
     assert torch.equal(present[:, 1], labels < 5) and present[:, 0].all()
     assert values["b"][~present[:, 1]].abs().sum() == 0
 

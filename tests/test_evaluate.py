@@ -49,7 +49,7 @@ class Digit:
 class Rows:
     def rows(self, start, count):
         labels = torch.arange(start, start + count) % 8
-        return {n: (labels / 10).view(-1, 1, 1, 1) for n in "ab"}, None, labels
+        return {n: (labels / 10).view(-1, 1, 1, 1) for n in "ab"}, None, labels, None
 
 
 def test_coherence_counts_what_the_judges_see():

@@ -65,6 +65,20 @@ def test_missing_sensor(tmp_path):
     assert len(result["rows"]) == 16 and (tmp_path / "out" / "sensors.png").exists()
 
 
+@pytest.mark.slow
+def test_learning_speed(tmp_path):
+    quick("learning_speed", tmp_path, "--workdir=runs")
+    rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
+    assert len(rows) == 5 and all("picture -> text" in r["figures"] for r in rows)
+    assert (tmp_path / "out" / "curves.png").exists()
+
+
+@pytest.mark.slow
+def test_judges(tmp_path):
+    quick("judges", tmp_path)
+    assert all(r["accuracy"] > 0.8 for r in json.loads((tmp_path / "out" / "result.json").read_text()).values())
+
+
 def test_every_experiment_has_its_page_and_its_results():
     index = (FOLDER / "README.md").read_text()
     for folder in FOLDER.iterdir():

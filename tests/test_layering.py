@@ -7,7 +7,7 @@ from conftest import ROOT
 ORDER = [
     {"streams", "files", "layout", "sde", "backbones", "modalities"},
     {"denoiser", "data", "report"},
-    {"analytic", "loss", "samplers", "results"},
+    {"align", "analytic", "loss", "samplers", "results"},
     {"condition"},
     {"config", "likelihood"},
     {"plan"},

@@ -105,8 +105,7 @@ def test_training_needs_config_and_workdir():
         main.main(["jointdiff", "config"])
 
 
-def test_evaluation_covers_every_direction(command, monkeypatch, capsys):
-    monkeypatch.setattr("jointdiff.evaluate.judge.UPDATES", 2)
+def test_evaluation_covers_every_direction(command, quick_judges, capsys):
     out = command(mode="evaluate", num=4, seeds=2)
     assert files(out) == ["coherence.json", "coherence.md", "coherence.png"]
     result = json.loads((out / "coherence.json").read_text())

@@ -54,7 +54,7 @@ def test_rows_are_aligned_and_know_what_they_lack(tmp_path):
     modalities = cfg.build_modalities(c)
     table = cfg.build_pairs(c, modalities, "train")
     assert len(table) == 16 and len(cfg.build_pairs(c, modalities, "test")) == 4
-    values, present, labels = table.rows(0, 16)
+    values, present, labels, _ = table.rows(0, 16)
     words = modalities["word"].decode(values["word"])
     assert [w == "odd" for w in words] == [bool(v) for v in labels.tolist()]
     bands = modalities["bands"].decode(values["bands"])  # a row's array is its own, in its own units

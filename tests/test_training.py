@@ -229,7 +229,7 @@ def test_the_learned_gaussian_is_the_true_one(tmp_path):
             a = torch.randn(count, 1, 1, 1, generator=g)
             b = 0.8 * a + 0.6 * torch.randn(count, 1, 1, 1, generator=g)
             parts = {"image": (a / 4).expand(-1, 1, 2, 2), "audio": (b / 4).expand(-1, 1, 2, 2)}
-            return parts, torch.ones(count, 2, dtype=torch.bool), None
+            return parts, torch.ones(count, 2, dtype=torch.bool), None, None
 
     trainer = Trainer(c, tmp_path)
     trainer.pairs = Line()
@@ -319,11 +319,10 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.allclose(value, two["network"][name], atol=2e-4), name
 
 
-def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch):
+def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch, quick_judges):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr("jointdiff.evaluate.judge.UPDATES", 3)
     c = tiny(steps=4, log_every=2, evaluate_every=4, evaluate_num=4)
     c.data.modalities = ("image", "text", "audio")
     c.data.grid = (16, 16)

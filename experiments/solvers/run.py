@@ -67,7 +67,7 @@ def main():
     model = jointdiff.load(args.model)
     judges = build_judges(model.config, model.modalities)
     pairs = cfg.build_pairs(model.config, model.modalities, "test")
-    values, _, labels = pairs.rows(0, num)
+    values, _, labels, _ = pairs.rows(0, num)
     some = {
         n: slice(None, None, max(1, len(pairs.values[n]) // 2000)) for n, j in judges.items() if hasattr(j, "layers")
     }

@@ -3,8 +3,8 @@
 A source is a function `(root, split, **options) -> Items`. Offline it says which file it wants and how to get it.
 """
 
-from .loader import Pairs, Table, encode_source, restored, stored
+from .loader import Pairs, Rows, Table, encode_source, restored, stored
 from .manifest import Manifest
 from .sources import SOURCES, Items
 
-__all__ = ["SOURCES", "Items", "Manifest", "Pairs", "Table", "encode_source", "restored", "stored"]
+__all__ = ["SOURCES", "Items", "Manifest", "Pairs", "Rows", "Table", "encode_source", "restored", "stored"]

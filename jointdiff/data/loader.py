@@ -4,6 +4,8 @@ Everything fits in memory, as uint8 channels where 8 bits are enough. Row k of t
 where a run stands in its data is one integer.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -29,6 +31,16 @@ def stored(modality, channels: torch.Tensor) -> torch.Tensor:
 def restored(values: torch.Tensor) -> torch.Tensor:
     """Float channels from stored ones."""
     return values.float() / 127.5 - 1 if values.dtype == torch.uint8 else values
+
+
+class Rows(NamedTuple):
+    """`values` `{name: (B, C_m, H, W)}` float32 in [-1, 1], `present` (B, M) bool, `labels` (B,), and `index` `{name: (B,)}`,
+    the item of each row, -1 where there is none."""
+
+    values: dict[str, torch.Tensor]
+    present: torch.Tensor
+    labels: torch.Tensor
+    index: dict[str, torch.Tensor]
 
 
 class Pairs:
@@ -74,7 +86,7 @@ class Pairs:
             self._epoch, self._plan = epoch, (index, labels)
         return self._plan
 
-    def rows(self, start: int, count: int):
+    def rows(self, start: int, count: int) -> Rows:
         """See `gather`."""
         return gather(self, start, count)
 
@@ -103,7 +115,7 @@ class Table:
             self._epoch, self._plan = epoch, ({n: i[order] for n, i in self.index.items()}, self.classes[order])
         return self._plan
 
-    def rows(self, start: int, count: int):
+    def rows(self, start: int, count: int) -> Rows:
         """See `gather`."""
         return gather(self, start, count)
 
@@ -113,11 +125,8 @@ def turned_rows(data, epoch: int) -> torch.Tensor:
     return torch.rand(len(data), generator=stream(data.seed, 13, epoch)) < 0.5
 
 
-def gather(data, start: int, count: int) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """Rows start ... start + count of the endless sequence of epochs of `data.plan`.
-
-    Returns `{name: (count, C_m, H, W)}` float32 in [-1, 1], `present` (count, M) bool, and labels (count,).
-    """
+def gather(data, start: int, count: int) -> Rows:
+    """Rows start ... start + count of the endless sequence of epochs of `data.plan`."""
     picked, labels, turned = {n: [] for n in data.values}, [], []
     while count:
         epoch, at = divmod(start, len(data))
@@ -136,4 +145,4 @@ def gather(data, start: int, count: int) -> tuple[dict[str, torch.Tensor], torch
         if name in data.mirrored:
             values[name] = torch.where(torch.cat(turned)[:, None, None, None], values[name].flip(3), values[name])
         values[name][~present[:, column]] = 0
-    return values, present, torch.cat(labels)
+    return Rows(values, present, torch.cat(labels), index)

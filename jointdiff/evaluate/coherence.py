@@ -53,7 +53,7 @@ def coherence(
     Returns each generated modality's coherence with the condition (when there is one), and "joint": the share of samples
     whose judges all agree, with the condition too when there is one. `how` goes to `Model.sample`.
     """
-    values, _, labels = pairs.rows(start, num)
+    values, _, labels, _ = pairs.rows(start, num)
     given = {n: values[n] for n in direction.given}
     drawn = model.sample(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, **how)
     seen = {n: judges[n].judge(drawn[n]) for n in direction.generated}

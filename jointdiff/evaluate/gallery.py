@@ -15,7 +15,7 @@ def gallery(model: Model, rows: int = 5, panels: int = 4, seed: int = 0, **how) 
     What is given has a frame. `how` goes to `Model.sample`.
     """
     pairs = cfg.build_pairs(model.config, model.modalities, "test")
-    values = pairs.rows(0, rows)[0]
+    values = pairs.rows(0, rows).values
     pictures = []
     for direction in directions(model.layout.names, leave_out=False):
         drawn = model.sample({n: values[n] for n in direction.given}, num=rows, seed=seed, **how)
