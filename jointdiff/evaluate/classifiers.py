@@ -111,9 +111,9 @@ def shifted(x: torch.Tensor, by: int, generator: torch.Generator) -> torch.Tenso
 
 
 def train_small(
-    values: torch.Tensor, labels: torch.Tensor, seed: int, updates: int = 800, batch: int = 128, show=None
+    values: torch.Tensor, labels: torch.Tensor, seed: int, updates: int = 800, batch: int = 128, shift: int = 2
 ) -> Classifier:
-    """AdamW on shifts by up to 2 pixels, with noise; the same weights for the same seed."""
+    """AdamW on rows moved by up to `shift` pixels, with noise; the same weights for the same seed."""
     model = small(values.shape[1], int(labels.max()) + 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
@@ -122,7 +122,7 @@ def train_small(
     for _ in tqdm(range(updates), desc="training a judge", leave=False, disable=None):
         rows = torch.randint(len(values), (batch,), generator=generator)
         x = restored(values[rows])
-        dy, dx = torch.randint(-2, 3, (2,), generator=generator).tolist()
+        dy, dx = torch.randint(-shift, shift + 1, (2,), generator=generator).tolist()
         x = torch.roll(x, (dy, dx), (2, 3)) + 0.1 * torch.randn(x.shape, generator=generator)
         loss = F.cross_entropy(model(x), labels[rows], label_smoothing=0.05)
         optimizer.zero_grad()
@@ -138,12 +138,13 @@ def train_airbench(
     seed: int,
     passes: float = 12.0,
     batch: int = 1000,
+    shift: int = 2,
     show: Callable | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> Classifier:
     """Nesterov's SGD with the settings of Jordan 2024, arXiv:2404.00498, listing 4, more passes and no test-time views.
 
-    Mirrored every second pass, shifted by up to 2 pixels, label smoothing .2; the weights are averaged on the way
+    Mirrored every second pass, moved by up to `shift` pixels, label smoothing .2; the weights are averaged on the way
     (lookahead). `show(pass, model)` is called after every pass.
     """
     model = airbench(values.shape[1], int(labels.max()) + 1)
@@ -173,7 +174,7 @@ def train_airbench(
             order = torch.randperm(len(values), generator=generator)
             model.body[0].bias.requires_grad = epoch < 3
         rows = order[at * batch : (at + 1) * batch]
-        x = shifted(restored(values[rows]), 2, generator)
+        x = shifted(restored(values[rows]), shift, generator)
         x = torch.where((mirror[rows] ^ (epoch % 2 == 1))[:, None, None, None], x.flip(3), x)
         factor = 0.2 + 0.8 * step / up if step < up else 1 - 0.93 * (step - up) / (steps - up)
         for group in optimizer.param_groups:

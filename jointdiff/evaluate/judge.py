@@ -69,6 +69,8 @@ def judge_id(config, name: str) -> str:
 def train_judge(config, name: str, modality, seed: int = 0, **options) -> Classifier:
     """A judge trained on the source's training items; `options` go to its recipe's trainer."""
     items = cfg.build_items(config, "train", name)
+    if modality.rate:
+        options["shift"] = 0  # a tone that is moved is another tone
     values = encode_source(modality, items)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
