@@ -5,7 +5,7 @@ import pathlib
 import torch
 from tqdm import tqdm
 
-from . import config as cfg
+from . import build
 from .data import restored
 from .files import folder_at_once
 from .model import Model
@@ -33,7 +33,7 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
             out[name] = model.encode(name, value)
             continue
         if pairs is None:
-            pairs = cfg.build_pairs(model.config, model.modalities, "test")
+            pairs = build.data(model.config, model.modalities, "test")
         start = int(torch.randint(len(pairs), (1,), generator=stream(seed, 41)))
         if not equals:
             out[name] = examples(pairs, model.layout.check(bare), start, num)[name]

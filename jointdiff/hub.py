@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 
-from . import state
+from . import build, state
 from .model import Model
 
 FILE = "jointdiff.safetensors"
@@ -17,9 +17,14 @@ def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model
     precision: "fp32", "bf16", or "auto", which is bf16 where the hardware is fast at it.
     """
     path = pathlib.Path(name)
-    if (path / FILE).is_file():
-        return state.load_weights(path / FILE, device, precision)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)) and not path.exists() and path.suffix != ".safetensors":
+    if path.is_dir():
+        whole = path / FILE
+        return (
+            state.load_weights(whole, device, precision) if whole.is_file() else state.load_run(path, device, precision)
+        )
+    if path.suffix == ".safetensors":
+        return state.load_weights(path, device, precision)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
         hub = mixin()
         try:
             return hub.from_pretrained(str(name), device=device, precision=precision).model
@@ -28,7 +33,7 @@ def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model
             raise ValueError(
                 f"{name!r} is no shipped model, workdir or file, and the hub gave none: {reason}"
             ) from None
-    return state.load(name, device, precision)
+    return state.load_weights(build.lookup(state.shipped(), str(name), "model"), device, precision)
 
 
 def push_to_hub(model: Model, name: str, **how) -> str:

@@ -6,6 +6,7 @@ python -m jointdiff.main --mode=evaluate --workdir=runs/keypad
 python -m jointdiff.main --mode=serve --workdir=runs/keypad
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -66,26 +67,31 @@ def train() -> None:
             dist.destroy_process_group()
 
 
-def load():
+def opened():
     """The model that --model or --workdir names, and the folder its results go under."""
-    from . import config as cfg
-    from . import state
+    from . import hub, state
 
     if FLAGS.config is not None:
         raise ValueError("the config comes with the model; --config is for training only")
     if (FLAGS.model is None) == (FLAGS.workdir is None):
         raise ValueError("name either --workdir=FOLDER or --model=NAME")
     if FLAGS.model is not None:
-        weights = cfg.lookup(state.shipped(), FLAGS.model, "model")
-        return state.load_weights(weights), pathlib.Path("samples") / FLAGS.model
+        return hub.load(FLAGS.model), pathlib.Path("samples") / pathlib.Path(FLAGS.model).stem
     return state.load_run(FLAGS.workdir), pathlib.Path(FLAGS.workdir)
+
+
+def sampling() -> dict:
+    """The flags that say how to sample."""
+    from .plan import Sampling
+
+    return {field.name: FLAGS[field.name].value for field in dataclasses.fields(Sampling)}
 
 
 def sample() -> None:
     from .files import new_folder
     from .generate import generate
 
-    model, home = load()
+    model, home = opened()
     parent = home if FLAGS.model else home / "samples"
     generate(
         model,
@@ -97,11 +103,7 @@ def sample() -> None:
         FLAGS.given_noise,
         FLAGS.batch,
         denoise_given=FLAGS.denoise_given,
-        sampler=FLAGS.sampler,
-        steps=FLAGS.steps,
-        grid=FLAGS.grid,
-        condition=FLAGS.condition,
-        guidance=FLAGS.guidance,
+        **sampling(),
     )
 
 
@@ -112,8 +114,10 @@ def evaluate() -> None:
 
     if FLAGS.given or FLAGS.leave_out:
         raise ValueError("evaluation covers every direction; --given and --leave_out are for --mode=sample")
-    model, home = load()
-    conditions = (FLAGS.condition,) if FLAGS.condition else ("clean", "replace")
+    model, home = opened()
+    how = sampling()
+    chosen = how.pop("condition")
+    conditions = (chosen,) if chosen else ("clean", "replace")
     with folder_at_once(pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "evaluation")) as folder:
         result = run(
             model,
@@ -121,10 +125,7 @@ def evaluate() -> None:
             tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)),
             conditions,
             FLAGS.batch,
-            sampler=FLAGS.sampler,
-            steps=FLAGS.steps,
-            grid=FLAGS.grid,
-            guidance=FLAGS.guidance,
+            **how,
         )
         write(result, folder)
     print(markdown(result))
@@ -137,7 +138,7 @@ def serve() -> None:
         raise ValueError("the page needs gradio; type pip install 'jointdiff[demo]'") from None
     from .page import serve as run
 
-    model, home = load()
+    model, home = opened()
     run(model, FLAGS.model or FLAGS.workdir, home / "votes.jsonl", FLAGS.host, FLAGS.port)
 
 

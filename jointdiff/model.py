@@ -10,7 +10,7 @@ import torch
 from .condition import leave_out
 from .denoiser import Denoiser
 from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
-from .plan import Plan
+from .plan import Plan, Sampling
 from .results import Samples
 from .samplers import Counted
 from .streams import SampleNoise
@@ -66,15 +66,11 @@ class Model:
         *,
         noise: Mapping[str, Any] | None = None,
         denoise_given: bool = False,
-        sampler: str | None = None,
-        steps: int | None = None,
-        grid: str | None = None,
-        condition: str | None = None,
-        guidance: float | None = None,
         start: Mapping[str, torch.Tensor] | None = None,
         strength: float = 1.0,
         batch: int = 64,
         on_step: Callable | None = None,
+        **how,
     ) -> Samples:
         """Draw what is not given, from what is.
 
@@ -85,9 +81,11 @@ class Model:
             leave_out: modalities that are neither given nor generated.
             noise: standard deviation of the noise in what is given, by name, in units of the channels; "auto" estimates it.
             denoise_given: what is given with noise comes back without it: all is one draw from p(x_0 | what is given).
-            sampler, steps, grid, condition, guidance: the config's when None.
             start: earlier samples of all modalities to vary instead of drawing anew: they are noised to the time `strength`,
                 0 (nothing changes) to 1 (nothing stays), and carried back from there.
+            batch: samples computed at once.
+            on_step: called after every step.
+            how: sampler, steps, grid, condition, guidance, the config's when not named; see `plan.Sampling`.
         """
         began = time.perf_counter()
         given = {name: self.encode(name, value) for name, value in (given or {}).items()}
@@ -103,7 +101,7 @@ class Model:
         for name, value in given.items():
             if len(value) not in (1, num):
                 raise ValueError(f"{len(value)} values of {name!r} are given for {num} samples; expected 1 or {num}")
-        run = self.plan(sampler, steps, grid, condition, guidance, bool(given), left_out)
+        run = Plan(self, Sampling(**how), bool(given), left_out)
         if start is not None:
             run.begin(strength)
             start = self.layout.pack({n: self.encode(n, v).expand(num, -1, -1, -1) for n, v in start.items()})
@@ -151,13 +149,12 @@ class Model:
             info["log_evidence"] = torch.cat(log_evidence).tolist()
         return Samples(channels, tuple(given), {n: self.modalities[n] for n in channels}, info)
 
-    def plan(self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True, left_out=()) -> Plan:
-        """How to sample: the arguments, with the config's where they are None, checked."""
-        return Plan(self, sampler, steps, grid, condition, guidance, given, left_out)
+    def cost(self, given: bool = True, noisy: bool = False, **how) -> int:
+        """Network evaluations of one sample, `noisy` if what is given is; of an adaptive sampler the least possible.
 
-    def cost(self, sampler=None, steps=None, grid=None, condition=None, guidance=None, given=True, noisy=False) -> int:
-        """Network evaluations of one sample, `noisy` if what is given is; of an adaptive sampler the least possible."""
-        run = self.plan(sampler, steps, grid, condition, guidance, given)
+        `how` as `sample` takes it.
+        """
+        run = Plan(self, Sampling(**how), given)
         counted = Counted(lambda x, t: 0.5 * x)
         y = torch.zeros(1, self.layout.shape[0], 1, 1, device=self.device)
         mask = self.layout.mask(self.layout.names[:1]).to(self.device)

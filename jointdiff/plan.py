@@ -1,26 +1,43 @@
 """How to sample: a choice of sampler, times, condition and guidance, checked before anything runs."""
 
+import dataclasses
+
 import torch
 
-from . import config as cfg
+from . import build
 from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out, without_noise
 from .samplers import sample
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How to sample, where it differs from what the model's config says.
+
+    sampler, grid, condition: names in `SAMPLERS`, `GRIDS`, `CONDITIONS`. steps: of the sampler. guidance: how far beyond the
+    estimate, 0 for none.
+    """
+
+    sampler: str | None = None
+    steps: int | None = None
+    grid: str | None = None
+    condition: str | None = None
+    guidance: float | None = None
 
 
 class Plan:
     """A checked choice of sampler, grid of times, condition and guidance; calling it runs one batch."""
 
-    def __init__(self, model, sampler, steps, grid, condition, guidance, given, left_out):
+    def __init__(self, model, how: Sampling, given: bool, left_out=()):
         c, self.model, self.left_out = model.config.sample, model, left_out
-        self.condition = (condition or c.condition) if given else None
-        if condition:
-            cfg.lookup(CONDITIONS, condition, "condition")
-        self.guidance = float(c.guidance if guidance is None else guidance)
-        self.method = cfg.build_sampler(model.config, model.denoiser.sde, sampler)
-        self.steps = c.steps if steps is None else steps
-        self.times = cfg.build_grid(model.config, self.method, self.steps, grid)
+        self.condition = (how.condition or c.condition) if given else None
+        if how.condition:
+            build.lookup(CONDITIONS, how.condition, "condition")
+        self.guidance = float(c.guidance if how.guidance is None else how.guidance)
+        self.method = build.sampler(model.config, model.denoiser.sde, how.sampler)
+        self.steps = c.steps if how.steps is None else how.steps
+        self.times = build.grid(model.config, self.method, self.steps, how.grid)
         self.settings = {
-            "sampler": sampler or c.sampler,
+            "sampler": how.sampler or c.sampler,
             "steps": self.steps,
             "condition": self.condition,
             "guidance": self.guidance,
@@ -73,5 +90,5 @@ class Plan:
                 denoise = joint_guidance(denoise, sde, masks, draw(), self.guidance, between)
         how = None
         if self.condition:
-            how = cfg.build_condition(model.config, model.denoiser, y, mask, self.condition, **more)
+            how = build.condition(model.config, model.denoiser, y, mask, self.condition, **more)
         return sample(denoise, self.method, self.times, draw, how, on_step, start), how

@@ -10,6 +10,7 @@ import re
 
 import torch
 
+from . import build
 from . import config as cfg
 from .files import write_atomically
 from .model import Model
@@ -49,24 +50,11 @@ def load_checkpoint(workdir: pathlib.Path) -> dict | None:
 def model_from(config, data_mean, data_std, weights: dict, device=None, precision: str = "auto") -> Model:
     """A model with these weights of its network; on the GPU when there is one and no device is named."""
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    modalities = cfg.build_modalities(config)
-    layout = cfg.build_layout(config, modalities)
-    denoiser = cfg.build_denoiser(config, layout, data_mean, data_std, cfg.precision(precision, device))
+    modalities = build.modalities(config)
+    layout = build.layout(config, modalities)
+    denoiser = build.denoiser(config, layout, data_mean, data_std, build.precision(precision, device))
     denoiser.network.load_state_dict(weights)
     return Model(config, denoiser.to(device).eval(), modalities)
-
-
-def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model:
-    """A model by the name of shipped weights, a run's workdir, the path of a safetensors file, or a hub id "USER/NAME".
-
-    precision: "fp32", "bf16", or "auto", which is bf16 where the hardware is fast at it.
-    """
-    path = pathlib.Path(name)
-    if path.suffix == ".safetensors":
-        return load_weights(path, device, precision)
-    if path.is_dir():
-        return load_run(path, device, precision)
-    return load_weights(cfg.lookup(shipped(), str(name), "model"), device, precision)
 
 
 def load_run(workdir: pathlib.Path, device=None, precision: str = "auto") -> Model:

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from . import build, hub, state
 from . import config as cfg
-from . import state
 from .align import Alignment, teacher_features
 from .data import restored
 from .evaluate.judge import build_judge, build_judges
@@ -106,7 +106,7 @@ class Trainer:
 
     def __init__(self, config, workdir: pathlib.Path):
         self.rank = dist.get_rank() if dist.is_initialized() else 0
-        config = cfg.resolve(config, self.log)
+        config = build.resolve(config, self.log)
         self.config, self.workdir = config, pathlib.Path(workdir)
         c = config.train
         self.world = dist.get_world_size() if dist.is_initialized() else 1
@@ -127,18 +127,18 @@ class Trainer:
                     f"{self.workdir} was made with another config; take another --workdir, or undo\n  "
                     + "\n  ".join(changed)
                 )
-        self.modalities = cfg.build_modalities(config)
-        self.layout = cfg.build_layout(config, self.modalities)
+        self.modalities = build.modalities(config)
+        self.layout = build.layout(config, self.modalities)
         self.log("reading data")
-        self.pairs = cfg.build_pairs(config, self.modalities, "train", self.log)
-        first = state.load(c.init, "cpu").denoiser if c.init and not saved else None
+        self.pairs = build.data(config, self.modalities, "train", self.log)
+        first = hub.load(c.init, "cpu").denoiser if c.init and not saved else None
         if saved:
             mean, std = saved["data_mean"], saved["data_std"]
         else:
             mean, std = (first.data_mean, first.data_std) if first else moments(self.pairs, self.layout)
-        dtype = cfg.precision(saved["precision"] if saved else c.precision, self.device)
+        dtype = build.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
-        self.denoiser = cfg.build_denoiser(config, self.layout, mean, std, dtype).to(self.device)
+        self.denoiser = build.denoiser(config, self.layout, mean, std, dtype).to(self.device)
         self.alignment, self.wanted = self.teacher()
         self.objective = Objective(self.denoiser, self.alignment)
         if self.world > 1:
@@ -148,8 +148,8 @@ class Trainer:
             self.start_from(network, first.network)
         self.optimizers = optimizers(network, config.optim, self.alignment)
         self.average = Average(network, c.ema)
-        self.patterns = cfg.build_patterns(config)
-        self.weights = cfg.build_weights(config).to(self.device)
+        self.patterns = build.patterns(config)
+        self.weights = build.weights(config).to(self.device)
         self.step = 0
         if saved:
             network.load_state_dict(saved["network"])
@@ -286,17 +286,13 @@ class Trainer:
     def model(self) -> Model:
         """A model with the averaged weights; the training network is left alone."""
         d = self.denoiser
-        copy = cfg.build_denoiser(self.config, self.layout, d.data_mean.cpu(), d.data_std.cpu(), d.dtype)
+        copy = build.denoiser(self.config, self.layout, d.data_mean.cpu(), d.data_std.cpu(), d.dtype)
         copy.network.load_state_dict(self.average.values)
         return Model(self.config, copy.to(self.device).eval(), self.modalities)
 
     def run(self) -> None:
         """Train to `config.train.steps`; stop cleanly, with a checkpoint, at SIGINT or SIGTERM."""
         c = self.config.train
-        stop = []
-        before = {
-            s: signal.signal(s, lambda number, frame: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
-        }
         writer = judges = test = None
         if self.rank == 0:
             from torch.utils.tensorboard import SummaryWriter
@@ -304,12 +300,14 @@ class Trainer:
             self.workdir.mkdir(parents=True, exist_ok=True)
             write_atomically(self.workdir / "config.json", lambda p: p.write_text(cfg.to_json(self.config)))
             writer = SummaryWriter(self.workdir / "tensorboard", purge_step=self.step or None)
-            if c.evaluate_every and self.step < c.steps and not self.config.data.manifest:
+            if c.evaluate_every and self.step < c.steps:
                 self.log("preparing the judges of coherence")
-                judges, test = (
-                    build_judges(self.config, self.modalities),
-                    cfg.build_pairs(self.config, self.modalities, "test"),
-                )
+                judges = build_judges(self.config, self.modalities, self.pairs)
+                test = build.data(self.config, self.modalities, "test") if judges else None
+        stop = []  # from here on; what came before is quickly done again
+        before = {
+            s: signal.signal(s, lambda number, frame: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
+        }
         terminal = sys.stderr.isatty()
         bar = tqdm(
             total=c.steps, initial=self.step, disable=self.rank > 0 or not terminal, unit="step", dynamic_ncols=True

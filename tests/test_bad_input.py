@@ -10,8 +10,8 @@ from conftest import ROOT
 from scipy.io import wavfile
 from test_manifest import folder, own
 
+from jointdiff import build, state
 from jointdiff import config as cfg
-from jointdiff import state
 from jointdiff.modalities import Array
 from jointdiff.page import session
 from jointdiff.training import Trainer
@@ -182,8 +182,8 @@ def test_rows_that_cannot_be_read_are_named_or_skipped(name, damage, message, tm
     assert "1 of 20 rows" in str(stop.value) and "on_error=skip" in str(stop.value)
     assert not (tmp_path / "run").exists()
     said = []
-    c = cfg.resolve(own(manifest, **{"data.on_error": "skip"}), said.append)
-    assert len(cfg.build_pairs(c, cfg.build_modalities(c), "train", said.append)) == 15
+    c = build.resolve(own(manifest, **{"data.on_error": "skip"}), said.append)
+    assert len(build.data(c, build.modalities(c), "train", said.append)) == 15
     assert any("1 of 20 rows" in line for line in said)
 
 
@@ -201,7 +201,7 @@ def test_tables_that_are_none(file, text, message, tmp_path):
 def test_fields_that_do_not_fit(fields, message, tmp_path):
     manifest = folder(tmp_path)
     with pytest.raises(ValueError, match=message):
-        c = cfg.resolve(own(manifest, **{k: v for k, v in fields.items() if not k.startswith("modality")}), print)
+        c = build.resolve(own(manifest, **{k: v for k, v in fields.items() if not k.startswith("modality")}), print)
         Trainer(cfg.changed(c, {k: v for k, v in fields.items() if k.startswith("modality")}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

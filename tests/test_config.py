@@ -9,6 +9,7 @@ import torch
 from conftest import ROOT
 from test_data import write_speech
 
+from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Items
 from jointdiff.training import Trainer
@@ -78,32 +79,32 @@ def test_unknown_choices_list_what_there_is():
     for field, name in (("sde", "vp, subvp, ve"), ("backbone", "unet, mlp")):
         wrong = c.copy_and_resolve_references()
         wrong[field].name = "nothing"
-        layout = cfg.build_layout(wrong, cfg.build_modalities(wrong))
+        layout = build.layout(wrong, build.modalities(wrong))
         with pytest.raises(ValueError, match=name):
-            cfg.build_denoiser(wrong, layout)
+            build.denoiser(wrong, layout)
     with pytest.raises(ValueError, match="clean, replace"):
-        cfg.build_condition(c, None, None, None, "nothing")
+        build.condition(c, None, None, None, "nothing")
     with pytest.raises(ValueError, match="ddim, dpm_solver"):
-        cfg.build_sampler(c, None, "nothing")
+        build.sampler(c, None, "nothing")
     c.data.modalities = ("image,text",)
     with pytest.raises(ValueError, match=r"unknown modality 'image,text'.*\('image','text'\)"):
-        cfg.build_modalities(c)
+        build.modalities(c)
     c.data.modalities = ()
     with pytest.raises(ValueError, match="empty"):
-        cfg.build_modalities(c)
+        build.modalities(c)
 
 
 def test_a_misspelt_argument_of_a_component_is_an_error():
     c = load(ROOT / "configs" / "keypad.py")
     c.modality.audio.options = {"secnds": 1.0}
     with pytest.raises(TypeError, match="secnds"):
-        cfg.build_modalities(c)
+        build.modalities(c)
 
 
 def test_the_layout_follows_the_names_not_the_alphabet():
     c = load(ROOT / "configs" / "digits.py")
     c.data.modalities = ("text", "image")
-    layout = cfg.build_layout(c, cfg.build_modalities(c))
+    layout = build.layout(c, build.modalities(c))
     assert layout.names == ("text", "image")
 
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from test_training import tiny
 
+from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Pairs, encode_source
+from jointdiff.data.sources import DIGITS
 from jointdiff.data.tones import COLUMNS, KEYS, ROWS
 from jointdiff.evaluate.calibration import calibration, histogram
 from jointdiff.evaluate.coherence import Direction, coherence, directions
@@ -61,7 +63,7 @@ def test_coherence_counts_what_the_judges_see():
 
 def test_words_must_be_exact():
     text = Text((16, 16), (5, 8))
-    reader = Reader(text, "digits")
+    reader = Reader(text, {name: i for i, name in enumerate(DIGITS)})
     assert reader.judge(text.encode(["seven", "sevem", "", "two"])).tolist() == [7, -1, -1, 2]
 
 
@@ -85,7 +87,7 @@ def test_judges_are_accurate_and_cached(tmp_path, monkeypatch):
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
     c = tiny()
     c.modality.image = cfg.modality("image", "handwritten", {}, {"variants": 2})
-    modality = cfg.build_modalities(c)["image"]
+    modality = build.modalities(c)["image"]
     judge = build_judge(c, "image", modality)
     value = ceiling(judge, c, "image", modality)
     assert value > 0.95
@@ -99,7 +101,7 @@ def test_real_rows_reach_the_ceiling(tmp_path, monkeypatch):
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
     c = tiny()
     items = SOURCES["handwritten"](None, "test")
-    modality = cfg.build_modalities(c)["image"]
+    modality = build.modalities(c)["image"]
     judge = build_judge(c, "image", modality)
     values = encode_source(modality, items)
     pairs = Pairs({"image": values, "audio": values}, {"image": items.labels, "audio": items.labels})

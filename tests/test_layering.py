@@ -5,11 +5,11 @@ import ast
 from conftest import ROOT
 
 ORDER = [
-    {"streams", "files", "layout", "sde", "backbones", "modalities"},
+    {"config", "streams", "files", "layout", "sde", "backbones", "modalities"},
     {"denoiser", "data", "report"},
     {"align", "analytic", "loss", "samplers", "results"},
     {"condition"},
-    {"config", "likelihood"},
+    {"build", "likelihood"},
     {"plan"},
     {"model"},
     {"state"},

@@ -9,6 +9,7 @@ import torch
 from scipy.io import wavfile
 
 import jointdiff
+from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import Manifest
 from jointdiff.modalities.array import Array
@@ -39,7 +40,7 @@ def own(manifest, **fields):
 
 def test_the_files_say_what_they_are(tmp_path):
     said = []
-    c = cfg.resolve(own(folder(tmp_path)), said.append)
+    c = build.resolve(own(folder(tmp_path)), said.append)
     assert tuple(c.data.grid) == (12, 8) and c.data.modalities == ("photo", "depth", "bands", "sound", "word")
     assert {n: c.modality[n].kind for n in c.modality} == {
         "photo": "image", "depth": "array", "bands": "array", "sound": "audio", "word": "text"}  # fmt: skip
@@ -50,10 +51,10 @@ def test_the_files_say_what_they_are(tmp_path):
 
 
 def test_rows_are_aligned_and_know_what_they_lack(tmp_path):
-    c = cfg.resolve(own(folder(tmp_path)), lambda line: None)
-    modalities = cfg.build_modalities(c)
-    table = cfg.build_pairs(c, modalities, "train")
-    assert len(table) == 16 and len(cfg.build_pairs(c, modalities, "test")) == 4
+    c = build.resolve(own(folder(tmp_path)), lambda line: None)
+    modalities = build.modalities(c)
+    table = build.data(c, modalities, "train")
+    assert len(table) == 16 and len(build.data(c, modalities, "test")) == 4
     values, present, labels, _ = table.rows(0, 16)
     words = modalities["word"].decode(values["word"])
     assert [w == "odd" for w in words] == [bool(v) for v in labels.tolist()]

@@ -5,8 +5,7 @@ import torch
 from test_training import tiny
 
 import jointdiff
-from jointdiff import config as cfg
-from jointdiff import state
+from jointdiff import build, state
 from jointdiff.condition import CONDITIONS
 from jointdiff.model import Model
 from jointdiff.samplers import SAMPLERS
@@ -16,8 +15,8 @@ from jointdiff.sde import SDES
 @pytest.fixture
 def model():
     c = tiny()
-    modalities = cfg.build_modalities(c)
-    denoiser = cfg.build_denoiser(c, cfg.build_layout(c, modalities))
+    modalities = build.modalities(c)
+    denoiser = build.denoiser(c, build.layout(c, modalities))
     draws = torch.Generator().manual_seed(0)
     for p in denoiser.network.parameters():
         torch.nn.init.normal_(p, std=0.1, generator=draws)
@@ -80,19 +79,21 @@ def test_every_public_name_is_there():
 @pytest.mark.parametrize("sampler", [s for s in SAMPLERS if s != "adaptive"])
 def test_cost_is_what_sampling_takes(model, sampler):
     image = torch.zeros(1, 1, 8, 8)
-    assert model.cost(sampler, 5, given=False) == model.sample(num=3, sampler=sampler, steps=5).info["evaluations"]
+    assert (
+        model.cost(False, sampler=sampler, steps=5) == model.sample(num=3, sampler=sampler, steps=5).info["evaluations"]
+    )
     for condition in CONDITIONS:
         if condition == "twisted" and sampler not in ("ddim", "euler_maruyama"):
             continue
         took = model.sample({"image": image}, 3, sampler=sampler, steps=5, condition=condition).info["evaluations"]
-        assert model.cost(sampler, 5, condition=condition) == took
+        assert model.cost(sampler=sampler, steps=5, condition=condition) == took
     guided = model.sample({"image": image}, 3, sampler=sampler, steps=5, guidance=1.0).info["evaluations"]
-    assert guided == model.cost(sampler, 5, guidance=1.0) == 2 * model.cost(sampler, 5)
+    assert guided == model.cost(sampler=sampler, steps=5, guidance=1.0) == 2 * model.cost(sampler=sampler, steps=5)
 
 
 def test_adaptive_costs_at_least_what_is_said(model):
     assert model.sample(num=2, sampler="adaptive", steps=3).info["evaluations"] >= model.cost(
-        "adaptive", 3, given=False
+        False, sampler="adaptive", steps=3
     )
 
 

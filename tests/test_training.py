@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import ROOT
 
+from jointdiff import build, state
 from jointdiff import config as cfg
-from jointdiff import state
-from jointdiff.config import precision
+from jointdiff.build import precision
 from jointdiff.training import Average, NotFinite, Trainer, optimizers, rate
 
 
@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_names_step_modality_and_level(tmp_path):
 def test_loss_weights_have_a_mean_of_one_and_name_modalities(tmp_path):
     c = tiny()
     c.loss.weight.audio = 3.0
-    assert cfg.build_weights(c).tolist() == [0.5, 1.5]
+    assert build.weights(c).tolist() == [0.5, 1.5]
     c.loss.weight.text = 1.0
     with pytest.raises(ValueError, match="names 'text'; this config has audio, image"):
         Trainer(c, tmp_path)

@@ -28,7 +28,7 @@ HERE = pathlib.Path(__file__).parent
 def overhead(model, batch=16, steps=18, rounds=41):
     """Seconds of `steps` Heun steps over those of as many bare forwards of the network: medians of rounds in any order."""
     x, levels = torch.randn(batch, *model.layout.shape), torch.zeros(batch, len(model.layout.names))
-    evaluations = model.cost("heun", steps, guidance=0.0)
+    evaluations = model.cost(sampler="heun", steps=steps, guidance=0.0)
 
     def forward():
         with torch.no_grad(), model.denoiser.precision():

@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from jointdiff.config import data_root, default
+from jointdiff.build import data_root
+from jointdiff.config import default
 from jointdiff.data import SOURCES
 from jointdiff.modalities import Audio
 

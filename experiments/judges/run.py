@@ -14,7 +14,8 @@ import time
 
 import torch
 
-from jointdiff.config import build_modalities, from_file
+from jointdiff import build
+from jointdiff.config import from_file
 from jointdiff.evaluate.judge import SHIPPED, ceiling, judge_id, load_judge, recipe, save_judge, train_judge
 
 HERE = pathlib.Path(__file__).parent
@@ -35,7 +36,7 @@ def main():
     done = set()
     for name in CONFIGS[:1] if args.quick else CONFIGS:
         config = from_file(HERE.parents[1] / "configs" / f"{name}.py")
-        for modality, codec in build_modalities(config).items():
+        for modality, codec in build.modalities(config).items():
             source, judge = config.modality[modality].source, judge_id(config, modality)
             if config.modality[modality].kind == "text" or judge in done or args.only not in (None, source):
                 continue

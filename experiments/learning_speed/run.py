@@ -17,6 +17,7 @@ import time
 import torch
 from tqdm import tqdm
 
+from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import restored
 from jointdiff.evaluate.frechet import features, frechet
@@ -142,8 +143,8 @@ def main():
     if args.only:
         return
     config = configured({}, args.seed, args.quick)
-    modalities = cfg.build_modalities(config)
-    judges, pairs = build_judges(config, modalities), cfg.build_pairs(config, modalities, "test")
+    modalities = build.modalities(config)
+    judges, pairs = build_judges(config, modalities), build.data(config, modalities, "test")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     result = {
         "num": 4 if args.quick else args.num,

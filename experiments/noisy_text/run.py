@@ -21,7 +21,7 @@ from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
 import jointdiff
-from jointdiff import config as cfg
+from jointdiff import build
 from jointdiff.data.sources import DIGITS
 from jointdiff.evaluate.calibration import calibration, histogram
 from jointdiff.evaluate.judge import build_judges
@@ -81,7 +81,7 @@ def main():
     num, repeats, steps = (6, 3, 4) if args.quick else (args.num, args.repeats, args.steps)
     model = jointdiff.load(args.model)
     judges = build_judges(model.config, model.modalities)
-    values, _, labels, _ = cfg.build_pairs(model.config, model.modalities, "test").rows(0, num)
+    values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, num)
     args.outdir.mkdir(parents=True, exist_ok=True)
     path = args.outdir / "result.json"
     result = json.loads(path.read_text()) if path.exists() else {"rows": []}

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 import jointdiff
-from jointdiff import config as cfg
+from jointdiff import build
 from jointdiff.evaluate.frechet import features, frechet, variety
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.files import write_atomically
@@ -66,7 +66,7 @@ def main():
     num, most = (12, 8) if args.quick else (args.num, 10**6)
     model = jointdiff.load(args.model)
     judges = build_judges(model.config, model.modalities)
-    pairs = cfg.build_pairs(model.config, model.modalities, "test")
+    pairs = build.data(model.config, model.modalities, "test")
     values, _, labels, _ = pairs.rows(0, num)
     some = {
         n: slice(None, None, max(1, len(pairs.values[n]) // 2000)) for n, j in judges.items() if hasattr(j, "layers")

@@ -9,6 +9,8 @@ from .embedding import LevelEmbedding
 class MLP(nn.Module):
     """Residual layers over the flattened input, each shifted by the noise levels of all modalities."""
 
+    needs = ("grid",)
+
     def __init__(self, channels: int, modalities: int, grid: tuple[int, int], width: int = 128, depth: int = 3):
         super().__init__()
         size = channels * grid[0] * grid[1]

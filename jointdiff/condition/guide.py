@@ -41,6 +41,8 @@ class PiGDM:
     models"), equation 7 and section 3.2, for a clean observation.
     """
 
+    needs = ("data_std",)
+
     def __init__(self, sde, y, mask, data_std=1.0):
         self.sde, self.y, self.mask, self.data_std = sde, y, mask, data_std
 

@@ -25,6 +25,8 @@ class Twisted:
     the effective sample sizes.
     """
 
+    needs = ("data_std",)
+
     def __init__(self, sde, y, mask, particles: int = 16, resample_below: float = 0.5, data_std=1.0):
         if particles < 1:
             raise ValueError(f"particles = {particles}; expected at least 1")

@@ -3,8 +3,9 @@
 A source is a function `(root, split, **options) -> Items`. Offline it says which file it wants and how to get it.
 """
 
+from .items import Items
 from .loader import Pairs, Rows, Table, encode_source, restored, stored
 from .manifest import Manifest
-from .sources import SOURCES, Items
+from .sources import SOURCES
 
 __all__ = ["SOURCES", "Items", "Manifest", "Pairs", "Rows", "Table", "encode_source", "restored", "stored"]

@@ -72,9 +72,10 @@ class Manifest:
         return np.asarray(cell, dtype=np.float64)
 
     def classes(self) -> np.ndarray:
-        """The rows' labels as numbers, in the order of the names; all 0 when there are none."""
+        """The rows' labels as numbers, in the order of the names, -1 for a row without; all 0 when there are none at all."""
         names = sorted({label for label in self.labels if label is not None}, key=lambda v: (len(v), v))
-        return np.array([names.index(label) if label is not None else 0 for label in self.labels], dtype=np.int64)
+        none = -1 if names else 0
+        return np.array([names.index(label) if label is not None else none for label in self.labels], dtype=np.int64)
 
     def table(self, modalities: dict, split: str, seed: int = 0, on_error: str = "stop", show=print) -> Table:
         """The rows of a split as stored channels.

@@ -1,10 +1,10 @@
 """Sources of raw items with classes. Train and test items are disjoint, except `words`, where there is one item a class."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
 
+from .items import Items
 from .speech import spoken_digits
 from .tones import dtmf
 
@@ -25,14 +25,6 @@ CLASSES = {
         "ankle boot",
     ),
 }
-
-
-@dataclasses.dataclass
-class Items:
-    """Raw values in a modality's batch form, and the class of each, `(N,)` int64."""
-
-    raw: object
-    labels: np.ndarray
 
 
 def _torchvision(name: str, folder: str):

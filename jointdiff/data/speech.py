@@ -15,20 +15,20 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import lfilter, resample_poly
 
+from .items import Items
+
 FOLDER = "free-spoken-digit-dataset/recordings"
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 RATE = 8000
 
 
-def spoken_digits(root: pathlib.Path, split: str, variants: int = 1, seconds: float = 1.0, seed: int = 0):
+def spoken_digits(root: pathlib.Path, split: str, variants: int = 1, seconds: float = 1.0, seed: int = 0) -> Items:
     """Float waveforms at 8 kHz, cut to the sound above -36 dB of the peak and to `seconds`.
 
     `variants` copies of every training recording, all but the first at another speed (within 10 %), brighter or duller,
     later by up to 40 ms, and with a little hiss.
     """
-    from .sources import Items
-
     folder = find(pathlib.Path(root))
     rng, waves, labels = np.random.default_rng([seed, 2]), [], []
     for digit in range(10):

@@ -2,18 +2,18 @@
 
 import numpy as np
 
+from .items import Items
+
 ROWS, COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477)  # Hz, ITU-T Recommendation Q.23
 KEYS = {0: (3, 1), **{d: ((d - 1) // 3, (d - 1) % 3) for d in range(1, 10)}}
 
 
-def dtmf(root, split: str, count: int = 300, rate: int = 8000, seconds: float = 0.25, seed: int = 0):
+def dtmf(root, split: str, count: int = 300, rate: int = 8000, seconds: float = 0.25, seed: int = 0) -> Items:
     """`count` dual tones of every digit, 1-d float waveforms at `rate` Hz, at most `seconds` long.
 
     Drawn for each: level (within 12 dB), twist between the two tones (within 4 dB, as receivers must allow, ITU-T
     Q.24), frequencies (within 1.5 %), onset and length, both phases, and hiss 20 to 45 dB below.
     """
-    from .sources import Items
-
     rng = np.random.default_rng([seed, 0 if split == "train" else 1])
     waves, labels = [], []
     for digit, (row, column) in KEYS.items():

@@ -3,7 +3,7 @@
 import numpy as np
 import PIL.Image
 
-from .. import config as cfg
+from .. import build
 from ..model import Model
 from ..report import beside, grid_picture, titled
 from .coherence import directions
@@ -14,7 +14,7 @@ def gallery(model: Model, rows: int = 5, panels: int = 4, seed: int = 0, **how) 
 
     What is given has a frame. `how` goes to `Model.sample`.
     """
-    pairs = cfg.build_pairs(model.config, model.modalities, "test")
+    pairs = build.data(model.config, model.modalities, "test")
     values = pairs.rows(0, rows).values
     pictures = []
     for direction in directions(model.layout.names, leave_out=False):

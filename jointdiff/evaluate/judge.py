@@ -12,9 +12,9 @@ import pathlib
 
 import torch
 
+from .. import build
 from .. import config as cfg
-from ..data import encode_source, restored
-from ..data.sources import CLASSES
+from ..data import restored
 from ..files import write_atomically
 from .classifiers import NETWORKS, TRAINERS, Classifier
 
@@ -24,57 +24,78 @@ SHIPPED = pathlib.Path(__file__).parent / "judges"
 
 
 class Reader:
-    """Reads a text channel; the class whose name it is exactly, or -1."""
+    """Reads a text; the class that it is the name of, to the letter, or -1."""
 
-    def __init__(self, modality, classes: str):
-        self.modality, self.names = modality, CLASSES[classes]
+    def __init__(self, modality, names: dict[str, int]):
+        self.modality, self.names = modality, names
 
     def judge(self, channels: torch.Tensor) -> torch.Tensor:
-        words = self.modality.decode(channels)
-        return torch.tensor([self.names.index(w) if w in self.names else -1 for w in words], dtype=torch.long)
+        return torch.tensor([self.names.get(text, -1) for text in self.modality.decode(channels)], dtype=torch.long)
 
 
-def build_judges(config, modalities: dict) -> dict:
-    """`{name: judge}`."""
-    return {name: build_judge(config, name, modality) for name, modality in modalities.items()}
+def build_judges(config, modalities: dict, data=None) -> dict:
+    """`{name: judge}`; none at all for data without classes, such as a manifest's without labels.
+
+    `data` are the training rows, where they are at hand.
+    """
+    judges = {name: build_judge(config, name, modality, data) for name, modality in modalities.items()}
+    return {} if None in judges.values() else judges
 
 
-def build_judge(config, name: str, modality) -> Reader | Classifier:
-    """The judge of a modality: shipped, from the cache, or trained and put there."""
-    entry = config.modality[name]
-    if entry.kind == "text":
-        return Reader(modality, entry.source_options.get("classes", "digits"))
-    file = f"{judge_id(config, name)}.safetensors"
-    cached = cfg.data_root(config) / "classifiers" / file
+def build_judge(config, name: str, modality, data=None) -> Reader | Classifier | None:
+    """The judge of a modality: shipped, from the cache, or trained and put there; None when its items have no classes."""
+    reads, own = getattr(modality, "reads", False), bool(config.data.manifest)
+    if own or reads:
+        data = data or build.data(config, {name: modality}, "train")
+        if len(labelled(data.labels[name]).unique()) < 2:
+            return None
+        if reads and (names := named(modality, data.values[name], data.labels[name])):
+            return Reader(modality, names)
+    file = f"{judge_id(config, name, data if own else None)}.safetensors"
+    cached = build.data_root(config) / "classifiers" / file
     for path in (SHIPPED / file, cached):
         if path.is_file():
             return load_judge(path)
-    save_judge(train_judge(config, name, modality), cached, recipe(config, name))
+    save_judge(train_judge(config, name, modality, data=data), cached, recipe(config, name))
     return load_judge(cached)
+
+
+def labelled(labels: torch.Tensor) -> torch.Tensor:
+    """Those that are a class; -1 is none."""
+    return labels[labels >= 0]
+
+
+def named(modality, values: torch.Tensor, labels: torch.Tensor) -> dict[str, int]:
+    """`{text: class}` where every class has one text and no two the same; otherwise empty."""
+    pairs = {(int(label), text) for label, text in zip(labels, modality.decode(restored(values)))}
+    names = {text: label for label, text in pairs}
+    return names if len(names) == len(pairs) == len(labels.unique()) else {}
 
 
 def recipe(config, name: str) -> str:
     return RECIPES.get(config.modality[name].source, "small")
 
 
-def judge_id(config, name: str) -> str:
-    """What names a judge: its source, and a digest of all that its training depends on."""
+def judge_id(config, name: str, data=None) -> str:
+    """What names a judge: its source, and a digest of all that its training depends on, `data` too where it is a user's."""
     entry = config.modality[name]
     depends = {k: entry[k] for k in ("kind", "source", "options", "source_options")}
     depends = {k: v.to_dict() if hasattr(v, "to_dict") else v for k, v in depends.items()}
-    key = json.dumps([VERSION, cfg.plain(config.data)["grid"], depends], sort_keys=True)
-    return f"{entry.source}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(json.dumps([VERSION, cfg.plain(config.data)["grid"], depends], sort_keys=True).encode())
+    if data is not None:
+        digest.update(data.values[name].numpy().tobytes() + data.labels[name].numpy().tobytes())
+    return f"{entry.source}-{digest.hexdigest()[:12]}"
 
 
-def train_judge(config, name: str, modality, seed: int = 0, **options) -> Classifier:
-    """A judge trained on the source's training items; `options` go to its recipe's trainer."""
-    items = cfg.build_items(config, "train", name)
+def train_judge(config, name: str, modality, seed: int = 0, data=None, **options) -> Classifier:
+    """A judge trained on the training items; `options` go to its recipe's trainer."""
+    data = data or build.data(config, {name: modality}, "train")
     if modality.rate:
         options["shift"] = 0  # a tone that is moved is another tone
-    values = encode_source(modality, items)
+    known = data.labels[name] >= 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TRAINERS[recipe(config, name)](values, torch.as_tensor(items.labels), seed, **options)
+        return TRAINERS[recipe(config, name)](data.values[name][known], data.labels[name][known], seed, **options)
 
 
 def save_judge(judge: Classifier, path: pathlib.Path, recipe: str) -> None:
@@ -100,6 +121,6 @@ def load_judge(path: pathlib.Path) -> Classifier:
 
 def ceiling(judge, config, name: str, modality) -> float:
     """The judge's accuracy on all real test items."""
-    items = cfg.build_items(config, "test", name)
-    values = restored(encode_source(modality, items))
-    return float((judge.judge(values) == torch.as_tensor(items.labels)).float().mean())
+    data = build.data(config, {name: modality}, "test")
+    known = data.labels[name] >= 0
+    return float((judge.judge(restored(data.values[name][known])) == data.labels[name][known]).float().mean())

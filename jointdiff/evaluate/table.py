@@ -9,7 +9,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from tqdm import tqdm
 
-from .. import config as cfg
+from .. import build
 from ..model import Model
 from .coherence import coherence, directions
 from .judge import build_judges, ceiling
@@ -31,7 +31,7 @@ def evaluate(
     """
     show("preparing the judges of coherence")
     judges = build_judges(model.config, model.modalities)
-    pairs = cfg.build_pairs(model.config, model.modalities, "test")
+    pairs = build.data(model.config, model.modalities, "test")
     ceilings = {n: ceiling(judges[n], model.config, n, m) for n, m in model.modalities.items()}
     work = [
         (d, c)

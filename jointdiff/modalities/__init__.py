@@ -7,6 +7,9 @@ A modality encodes a batch of raw values to `(N, C, H, W)` float32 and decodes s
     decode(channels) -> raw
     read(argument) -> raw     one value (a batch of 1) from what a user has: a path, the text itself, a picture, an array
     picture(channels)         `(N, h, w, 3)` uint8, something to look at
+
+and some say more of themselves: `exact = True`, channels are kept as floats, 8 bits would be too few; `reads = True`, decoded
+values are texts, which name their class where every class has one.
 """
 
 from .array import Array

@@ -44,6 +44,7 @@ class Text:
 
     rate = None
     channels = 1
+    reads = True
 
     def __init__(self, grid: tuple[int, int], cell: tuple[int, int] = (6, 10), alphabet: str = ALPHABET):
         self.grid, self.cell, self.alphabet = tuple(grid), tuple(cell), alphabet

@@ -1,0 +1,183 @@
+"""A config turned into objects: modalities, the layout, the denoiser, data, samplers and conditions.
+
+Components are looked up by name in their plain dicts and made with the arguments that stand under that name. What a component
+needs beyond them it says itself, in `needs`: a network the grid, a condition the data's standard deviation.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+import torch
+from ml_collections import ConfigDict
+
+from .backbones import BACKBONES
+from .condition import CONDITIONS
+from .config import modality, plain
+from .data import SOURCES, Manifest, Pairs, Table, encode_source
+from .denoiser import Denoiser
+from .layout import Layout
+from .loss import TimePatterns
+from .modalities import MODALITIES
+from .samplers import GRIDS, SAMPLERS
+from .sde import SDES
+
+
+def lookup(table: dict[str, Any], name: str, what: str):
+    """`table[name]`; ValueError that lists the choices."""
+    if name not in table:
+        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(table)}")
+    return table[name]
+
+
+def needed(cls, **offered) -> dict[str, Any]:
+    """What of `offered` a component says that it needs."""
+    return {name: offered[name] for name in getattr(cls, "needs", ())}
+
+
+def names(config) -> tuple[str, ...]:
+    """The modalities' names, checked."""
+    wanted = tuple(config.data.modalities)
+    for name in wanted:
+        if name not in config.modality:
+            hint = " (write --config.data.modalities=\"('image','text')\")" if "," in name else ""
+            raise ValueError(f"unknown modality {name!r}; this config has {', '.join(config.modality)}{hint}")
+    if not wanted:
+        raise ValueError("config.data.modalities is empty; name at least one modality")
+    return wanted
+
+
+def resolve(config, show=print) -> ConfigDict:
+    """The config with what a manifest's files propose for the fields that are open: modalities, their kinds, the grid."""
+    if not config.data.get("manifest"):
+        return config
+    config = ConfigDict(config.to_dict())
+    manifest = Manifest.open(config.data.manifest)
+    grid, proposed = manifest.propose(tuple(config.data.grid) if any(config.data.grid) else None)
+    config.data.grid = grid
+    config.data.modalities = tuple(config.data.modalities) or tuple(proposed)
+    show(f"{config.data.manifest}: {len(manifest.lines)} rows on a grid of {grid[0]} x {grid[1]}")
+    for name in config.data.modalities:
+        if name not in config.modality:
+            if name not in proposed:
+                raise ValueError(f"{config.data.manifest} has no column {name!r}; it has {', '.join(proposed)}")
+            kind, options = proposed[name]
+            config.modality[name] = modality(kind, "manifest", options)
+        entry = config.modality[name]
+        there = sum(cell is not None for cell in manifest.cells[name])
+        options = ", ".join(f"{k} {v}" for k, v in entry.options.items())
+        show(f"  {name}: {entry.kind}{f' ({options})' if options else ''}, in {there} rows")
+    return config
+
+
+def modalities(config) -> dict[str, Any]:
+    """`{name: modality}` in order."""
+    out = {}
+    for name in names(config):
+        entry = config.modality[name]
+        cls = lookup(MODALITIES, entry.kind, f"kind of modality {name!r}")
+        out[name] = cls(tuple(config.data.grid), **plain(entry.options))
+    return out
+
+
+def layout(config, modalities: dict[str, Any]) -> Layout:
+    scale = {n: config.modality[n].scale for n in modalities}
+    return Layout({n: m.channels for n, m in modalities.items()}, tuple(config.data.grid), scale)
+
+
+def denoiser(config, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32) -> Denoiser:
+    """A new denoiser with weights drawn from `config.seed`."""
+    name = config.backbone.name
+    cls = lookup(BACKBONES, name, "backbone")
+    options = {**plain(config.backbone[name]), **needed(cls, grid=layout.grid)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = cls(layout.shape[0], len(layout.names), **options)
+    return Denoiser(network, sde(config), layout, data_mean, data_std, dtype)
+
+
+def sde(config):
+    cls = lookup(SDES, config.sde.name, "SDE")
+    return cls(**plain(config.sde[config.sde.name]))
+
+
+def sampler(config, sde, name: str | None = None):
+    name = name or config.sample.sampler
+    cls = lookup(SAMPLERS, name, "sampler")
+    return cls(sde, **plain(config.sample[name]))
+
+
+def grid(config, sampler, steps: int, name: str | None = None) -> torch.Tensor:
+    """The times of `steps` steps."""
+    name = name or config.sample.grid
+    return (lookup(GRIDS, name, "grid of times") if name else sampler.grid)(sampler.sde, steps)
+
+
+def condition(config, denoiser: Denoiser, y, mask, name: str | None = None, **more):
+    name = name or config.sample.condition
+    cls = lookup(CONDITIONS, name, "condition")
+    more |= needed(cls, data_std=denoiser.moments()[1])
+    return cls(denoiser.sde, y, mask, **plain(config.sample[name]), **more)
+
+
+def weights(config) -> torch.Tensor:
+    """The weight of every modality's loss, `(M,)`, with a mean of 1."""
+    return by_name(config, "weight")
+
+
+def by_name(config, field: str) -> torch.Tensor:
+    """The weights `config.loss[field]` of all modalities, `(M,)`, with a mean of 1."""
+    known, given = names(config), config.loss[field]
+    for name in given:
+        if name not in config.modality:
+            raise ValueError(f"config.loss.{field} names {name!r}; this config has {', '.join(config.modality)}")
+    weights = torch.tensor([float(given.get(n, 1.0)) for n in known])
+    if (weights < 0).any() or weights.sum() <= 0:
+        raise ValueError(f"config.loss.{field} must be non-negative and not all 0, got {weights.tolist()}")
+    return weights / weights.mean()
+
+
+def patterns(config) -> TimePatterns:
+    alone = by_name(config, "alone") if config.loss.alone else None
+    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio), alone)
+
+
+def precision(wanted: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    if wanted == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+            fast = abilities.get("avx512_bf16", False) or abilities.get("amx_bf16", False)
+        return torch.bfloat16 if fast else torch.float32
+    return lookup({"fp32": torch.float32, "bf16": torch.bfloat16}, wanted, "precision")
+
+
+def data_root(config) -> pathlib.Path:
+    return pathlib.Path(config.data.root or os.environ.get("JOINTDIFF_DATA") or "~/.cache/jointdiff").expanduser()
+
+
+def items(config, split: str, name: str):
+    """One modality's raw items of a split, "train" or "test"."""
+    entry = config.modality[name]
+    source = lookup(SOURCES, entry.source, f"data source of {name!r}")
+    return source(data_root(config), split, **plain(entry.source_options))
+
+
+def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | Table:
+    """The rows of a split, encoded."""
+    if config.data.manifest:
+        table = Manifest.open(config.data.manifest).table(modalities, split, config.seed, config.data.on_error, show)
+        table.mirrored = mirrored(config, modalities, split)
+        return table
+    values, labels = {}, {}
+    for name, kind in modalities.items():
+        raw = items(config, split, name)
+        values[name], labels[name] = encode_source(kind, raw), raw.labels
+    return Pairs(values, labels, config.seed, mirrored(config, modalities, split))
+
+
+def mirrored(config, modalities, split: str) -> tuple[str, ...]:
+    """The modalities of which training sees mirrored items."""
+    return tuple(n for n in modalities if config.modality[n].mirror and split == "train")
