@@ -52,7 +52,7 @@ def resolve(config, show=print) -> ConfigDict:
     if not config.data.get("manifest"):
         return config
     config = ConfigDict(config.to_dict())
-    manifest = Manifest.open(config.data.manifest)
+    manifest = Manifest.open(config.data.manifest, config.data.outside)
     grid, proposed = manifest.propose(tuple(config.data.grid) if any(config.data.grid) else None)
     config.data.grid = grid
     config.data.modalities = tuple(config.data.modalities) or tuple(proposed)
@@ -168,7 +168,9 @@ def items(config, split: str, name: str):
 def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | Table:
     """The rows of a split, encoded."""
     if config.data.manifest:
-        table = Manifest.open(config.data.manifest).table(modalities, split, config.seed, config.data.on_error, show)
+        table = Manifest.open(config.data.manifest, config.data.outside).table(
+            modalities, split, config.seed, config.data.on_error, show
+        )
         table.mirrored = mirrored(config, modalities, split)
         return table
     values, labels = {}, {}

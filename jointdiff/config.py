@@ -5,9 +5,11 @@ beside it under that name, so `--config.backbone.name=mlp` finds the arguments o
 objects of them.
 """
 
+import difflib
 import importlib.util
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -21,6 +23,7 @@ def default() -> ConfigDict:
     c.data = ConfigDict()
     c.data.root = ""  # where data sets lie or are downloaded to; $JOINTDIFF_DATA or ~/.cache/jointdiff when empty
     c.data.manifest = ""  # a table of your own data (see jointdiff.data.manifest) instead of sources
+    c.data.outside = False  # whether its paths may lead out of its folder
     c.data.on_error = "stop"  # at rows of it that cannot be read: stop, or skip them
     c.data.grid = (32, 32)  # height and width that all modalities share; (0, 0): as a manifest's files are
     # names, in the order of the channels, all of a manifest's when empty; ('image','text') on the command line
@@ -170,16 +173,40 @@ def changed(config, fields: dict[str, Any]) -> ConfigDict:
     config = ConfigDict(config.to_dict())
     for name, value in fields.items():
         *path, last = name.split(".")
-        open_ended = path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "alone"])
         if path[:1] == ["modality"] and len(path) > 1 and path[1] not in config.modality:
             config.modality[path[1]] = modality("", "")
         at = config
         for part in path:
             at = at.get(part) if isinstance(at, ConfigDict) else None
-        if not isinstance(at, ConfigDict) or last not in at and not open_ended:
-            raise ValueError(f"unknown field {name!r} of the config; all fields are in jointdiff/config.py")
+        if not isinstance(at, ConfigDict) or last not in at and not open_ended(path):
+            raise ValueError(unknown_field(config, name))
         at[last] = value
     return config
+
+
+def open_ended(path: list[str]) -> bool:
+    """Whether a part of the config takes names that are not in it yet."""
+    return path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "alone"])
+
+
+def unknown_field(config, name: str) -> str:
+    """What is said of a field that does not exist: what it may have been meant to be, and what there is."""
+    near = difflib.get_close_matches(name, list(flat(config.to_dict())), n=1, cutoff=0.6)
+    at, known = config, []
+    for part in name.split("."):
+        if not isinstance(at, ConfigDict):
+            break
+        known, at = list(at), at.get(part)
+    meant = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown field {name!r} of the config{meant} There are {', '.join(known)}; see jointdiff/config.py"
+
+
+def flat(fields: Mapping, prefix: str = "") -> dict:
+    """{"train": {"steps": 3}} to {"train.steps": 3}."""
+    out = {}
+    for key, value in fields.items():
+        out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return out
 
 
 def complete(config) -> ConfigDict:

@@ -38,6 +38,11 @@ class Layout:
         ends = torch.tensor(list(channels.values())).cumsum(0).tolist()
         self.slices = {n: slice(e - c, e) for (n, c), e in zip(self.channels.items(), ends)}
 
+    def __repr__(self) -> str:
+        scaled = [f" x {self.scale[n]:g}" if self.scale[n] != 1 else "" for n in self.names]
+        parts = ", ".join(f"{n}: {self.channels[n]}{s}" for n, s in zip(self.names, scaled))
+        return f"Layout({parts}; {self.grid[0]} x {self.grid[1]})"
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """`(C, H, W)` of one joint sample."""

@@ -15,16 +15,16 @@ are in nats, for channels in [-1, 1]; `bits` turns them into bits a dimension of
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 
 from .condition.gradient import with_pullback
 from .samplers.ode import integrate
 from .sde import SDE
+from .types import Denoise, Noise
 
 
-def estimate_and_trace(denoise: Callable, sde: SDE, y, mask, t, probes: list | None):
+def estimate_and_trace(denoise: Denoise, sde: SDE, y, mask, t, probes: list | None):
     """x_0_hat at `x_t = alpha y` and tr J over the channels of `mask`, `(B,)`; exact when `probes` is None."""
     alpha = sde.alpha(t).to(y)
     x_0, pullback = with_pullback(denoise, alpha * y, t)
@@ -40,18 +40,18 @@ def estimate_and_trace(denoise: Callable, sde: SDE, y, mask, t, probes: list | N
     return x_0, trace * alpha.flatten(1)[:, 0]
 
 
-def signs(noise: Callable, count: int) -> list[torch.Tensor]:
+def signs(noise: Noise, count: int) -> list[torch.Tensor]:
     """`count` probes of random signs from a source of normal noise."""
     return [torch.where(noise() < 0, -1.0, 1.0) for _ in range(count)]
 
 
 @torch.no_grad()
 def log_prob(
-    denoise: Callable,
+    denoise: Denoise,
     sde: SDE,
     x: torch.Tensor,
     mask: torch.Tensor,
-    noise: Callable | None = None,
+    noise: Noise | None = None,
     probes: int = 1,
     rtol: float = 1e-3,
     atol: float = 1e-3,
@@ -93,7 +93,7 @@ def bits(log_prob: torch.Tensor, dimensions: int) -> torch.Tensor:
     return (-log_prob / dimensions + math.log(127.5)) / math.log(2)
 
 
-def dequantize(x: torch.Tensor, noise: Callable) -> torch.Tensor:
+def dequantize(x: torch.Tensor, noise: Noise) -> torch.Tensor:
     """x with uniform noise as wide as a bin. Theis et al. 2016, arXiv:1511.01844, section 3.1."""
     return x + (torch.special.ndtr(noise()) - 0.5) / 127.5
 
@@ -106,11 +106,11 @@ def levels(sde: SDE, count: int, low: float, high: float) -> torch.Tensor:
 
 @torch.no_grad()
 def relative_log_prob(
-    denoise: Callable,
+    denoise: Denoise,
     sde: SDE,
     x: torch.Tensor,
     mask: torch.Tensor,
-    noise: Callable,
+    noise: Noise,
     count: int = 32,
     low=0.05,
     high=50.0,
@@ -129,7 +129,7 @@ def relative_log_prob(
 
 
 def noise_log_likelihood(
-    denoise: Callable, sde: SDE, y: torch.Tensor, mask: torch.Tensor, ratios: torch.Tensor, noise: Callable, probes=1
+    denoise: Denoise, sde: SDE, y: torch.Tensor, mask: torch.Tensor, ratios: torch.Tensor, noise: Noise, probes=1
 ) -> torch.Tensor:
     """log p_r(y) of every ratio r in `ratios` `(R,)`, rising, up to a constant of y, `(B, R)`; y is data plus noise."""
     probe, many = signs(noise, probes), int(mask.expand(y[:1].shape).sum())

@@ -46,6 +46,40 @@ flags.DEFINE_string("host", "127.0.0.1", "Page: address to listen at; 0.0.0.0 is
 flags.DEFINE_integer("port", 7860, "Page: port to listen at.", lower_bound=1, upper_bound=65535)
 
 
+def parse(argv: list[str]) -> list[str]:
+    """The flags, with fields of the config that its file does not have yet, such as a modality's weight, set as well."""
+    import ast
+
+    from . import config as cfg
+
+    path = next((a.partition("=")[2] for a in argv if a.startswith(("--config=", "-config="))), None)
+    kept, more = [], {}
+    try:
+        config = cfg.from_file(path.partition(":")[0]) if path and ":" not in path else None
+        for argument in argv:
+            name, _, value = argument.lstrip("-").partition("=")
+            if config is None or not name.startswith("config."):
+                kept.append(argument)
+                continue
+            field = name.removeprefix("config.")
+            if field in cfg.flat(config.to_dict()):
+                kept.append(argument)
+                continue
+            try:
+                more[field] = ast.literal_eval(value)
+            except (SyntaxError, ValueError):
+                more[field] = value
+        if more:
+            config = cfg.changed(config, more)
+    except ValueError as error:
+        sys.exit(f"jointdiff: {error}")
+    sys.argv = kept  # where the config's flag looks for fields
+    rest = app.parse_flags_with_usage(kept)
+    if more:
+        FLAGS.config = cfg.changed(FLAGS.config, more)
+    return rest
+
+
 def train() -> None:
     import torch.distributed as dist
 
@@ -166,7 +200,7 @@ def main(argv) -> None:
 
 def run() -> None:
     """The console script."""
-    app.run(main)
+    app.run(main, flags_parser=parse)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,19 @@ LEVELS = (0.02, 5.0, 28)  # lowest, highest and number of the noise levels that 
 
 
 class Model:
-    """What sampling needs. `config` is the training's own, so samples never depend on a second file."""
+    """What sampling needs. `config` is the training's own, so samples never depend on a second file.
+
+    The denoiser is put into evaluation mode; several threads may use one model.
+    """
 
     def __init__(self, config, denoiser: Denoiser, modalities: Mapping):
-        self.config, self.denoiser, self.modalities = config, denoiser, dict(modalities)
+        self.config, self.denoiser, self.modalities = config, denoiser.eval(), dict(modalities)
         self.layout = denoiser.layout
+
+    def __repr__(self) -> str:
+        network = self.denoiser.network
+        count = sum(p.numel() for p in network.parameters()) / 1e6
+        return f"Model({self.layout!r}, {type(network).__name__} of {count:.2f} M parameters, {self.device})"
 
     @property
     def device(self) -> torch.device:
@@ -111,24 +119,19 @@ class Model:
         if denoise_given or noisy:
             run.check_noise(denoise_given)
         out, log_evidence, counted = [], [], Counted(self.denoiser)
-        was_training = self.denoiser.training
-        self.denoiser.eval()
-        try:
-            for first in range(0, num, batch):
-                rows = slice(first, min(first + batch, num))
-                draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
-                known = None
-                if noisy:  # from streams of its own, so that the rest is drawn as it is from what is clean
-                    own = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, (1,))
-                    known = level[rows], own
-                begin = None if start is None else start[rows].to(self.device)
-                with self.denoiser.precision():
-                    x, how = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, begin)
-                out.append(x.cpu())
-                if how is not None and hasattr(how, "log_evidence"):
-                    log_evidence.append(how.log_evidence.cpu())
-        finally:
-            self.denoiser.train(was_training)
+        for first in range(0, num, batch):
+            rows = slice(first, min(first + batch, num))
+            draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
+            known = None
+            if noisy:  # from streams of its own, so that the rest is drawn as it is from what is clean
+                own = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, (1,))
+                known = level[rows], own
+            begin = None if start is None else start[rows].to(self.device)
+            with self.denoiser.precision():
+                x, used = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, begin)
+            out.append(x.cpu())
+            if hasattr(used, "log_evidence"):
+                log_evidence.append(used.log_evidence.cpu())
         channels = {n: v for n, v in self.layout.unpack(torch.cat(out)).items() if n not in left_out}
         if not denoise_given:
             channels |= {n: v.expand(num, -1, -1, -1).clone() for n, v in given.items()}

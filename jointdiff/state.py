@@ -16,6 +16,7 @@ from .files import write_atomically
 from .model import Model
 
 VERSION = 1
+LARGEST = 1_000_000  # of a number in the config of a file of weights
 
 
 def checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
@@ -54,7 +55,7 @@ def model_from(config, data_mean, data_std, weights: dict, device=None, precisio
     layout = build.layout(config, modalities)
     denoiser = build.denoiser(config, layout, data_mean, data_std, build.precision(precision, device))
     denoiser.network.load_state_dict(weights)
-    return Model(config, denoiser.to(device).eval(), modalities)
+    return Model(config, denoiser.to(device), modalities)
 
 
 def load_run(workdir: pathlib.Path, device=None, precision: str = "auto") -> Model:
@@ -74,23 +75,55 @@ def export(model: Model, path: pathlib.Path) -> None:
     tensors = {
         f"network.{n}": p.detach().half().contiguous().cpu() for n, p in model.denoiser.network.state_dict().items()
     }
+    config = cfg.changed(model.config, {"data.root": "", "data.manifest": ""})  # of the machine it was trained on
     tensors["data_mean"], tensors["data_std"] = model.denoiser.data_mean.cpu(), model.denoiser.data_std.cpu()
-    write_atomically(
-        pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(model.config)})
-    )
+    write_atomically(pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(config)}))
     os.chmod(path, 0o644)  # safetensors keeps it from others
+
+
+def checked(about: dict | None, shapes: dict[str, tuple]):
+    """The config in a file's metadata; ValueError, before any memory is taken, when the file cannot be what it says.
+
+    The network that the config describes is built without memory, and must have the tensors of these shapes.
+    """
+    config = cfg.complete(cfg.from_json((about or {})["config"]))
+    if config.data.root or config.data.manifest:
+        raise ValueError("its config names a folder of data; a file of weights has none")
+    parts = {
+        "data.grid": config.data.grid,
+        "backbone": config.backbone.to_dict(),
+        "modality": config.modality.to_dict(),
+    }
+    for name, value in cfg.flat(parts).items():
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, int | float) and not abs(number) <= LARGEST:
+                raise ValueError(f"its config has {name} = {number}; at most {LARGEST} is plausible")
+    if config.data.grid[0] * config.data.grid[1] > LARGEST or sum(config.backbone.unet.blocks) > len(shapes):
+        raise ValueError("its grid or its number of blocks is not plausible for the tensors that it holds")
+    layout = build.layout(config, build.modalities(config))
+    with torch.device("meta"):
+        network = build.denoiser(config, layout).network
+    wanted = {f"network.{n}": tuple(v.shape) for n, v in network.state_dict().items()}
+    wanted |= dict.fromkeys(("data_mean", "data_std"), (len(layout.names),))
+    odd = next((n for n in (*wanted, *shapes) if wanted.get(n) != shapes.get(n)), None)
+    if odd:
+        raise ValueError(f"{odd} is {shapes.get(odd)}, its config wants {wanted.get(odd)}")
+    return config
 
 
 def load_weights(path: pathlib.Path, device=None, precision: str = "auto") -> Model:
     """The model of a file that `export` wrote."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     if not pathlib.Path(path).is_file():
         raise ValueError(f"no weights at {path}")
-    with safe_open(path, framework="pt") as file:
-        config = cfg.complete(cfg.from_json(file.metadata()["config"]))
-        names = list(file.keys())
-        tensors = {n: file.get_tensor(n) for n in names}
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {n: tuple(file.get_slice(n).get_shape()) for n in file.keys()}  # noqa: SIM118
+            config = checked(file.metadata(), shapes)
+            tensors = {n: file.get_tensor(n) for n in shapes}
+    except (SafetensorError, TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} holds no weights of this package: {error}") from None
     weights = {n.removeprefix("network."): t.float() for n, t in tensors.items() if n.startswith("network.")}
     return model_from(config, tensors["data_mean"], tensors["data_std"], weights, device, precision)
 

@@ -288,7 +288,7 @@ class Trainer:
         d = self.denoiser
         copy = build.denoiser(self.config, self.layout, d.data_mean.cpu(), d.data_std.cpu(), d.dtype)
         copy.network.load_state_dict(self.average.values)
-        return Model(self.config, copy.to(self.device).eval(), self.modalities)
+        return Model(self.config, copy.to(self.device), self.modalities)
 
     def run(self) -> None:
         """Train to `config.train.steps`; stop cleanly, with a checkpoint, at SIGINT or SIGTERM."""
@@ -368,18 +368,10 @@ def train(config=None, workdir="runs/model", data=None, **fields) -> Model:
     if isinstance(config, str | pathlib.Path):
         config = cfg.from_file(config)
     elif config is None or isinstance(config, Mapping) and not hasattr(config, "to_dict"):
-        config, fields = cfg.default(), {**flat(config or {}), **fields}
+        config, fields = cfg.default(), {**cfg.flat(config or {}), **fields}
     if data is not None:
         open_grid = {} if "data.grid" in fields or config.data.modalities else {"data.grid": (0, 0)}
         fields = {**open_grid, **fields, "data.manifest": str(data)}
     trainer = Trainer(cfg.changed(config, fields), pathlib.Path(workdir))
     trainer.run()
     return trainer.model()
-
-
-def flat(fields: Mapping, prefix: str = "") -> dict:
-    """{"train": {"steps": 3}} to {"train.steps": 3}."""
-    out = {}
-    for key, value in fields.items():
-        out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return out

@@ -1,16 +1,18 @@
 """Every bad input that users were thought to try: each has one clear error, loses nothing and leaves nothing half-written."""
 
+import resource
 import types
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from absl.testing import flagsaver
 from conftest import ROOT
 from scipy.io import wavfile
 from test_manifest import folder, own
 
-from jointdiff import build, state
+from jointdiff import build, main, state
 from jointdiff import config as cfg
 from jointdiff.modalities import Array
 from jointdiff.page import session
@@ -20,6 +22,7 @@ FLAGS = [
     ({"given": ["word=seven"]}, "unknown modality 'word'; this model has image, text, audio"),
     ({"given": ["text=sevenths"]}, "8 characters; 6 fit"),
     ({"given": ["text=Zürich"]}, "possible are the characters"),
+    ({"given": ["text="]}, "the text is empty; to draw without it, leave it out"),
     ({"given": ["image=nowhere.png"]}, "no picture at 'nowhere.png'"),
     ({"given": ["image=setup.py"]}, "not a picture"),
     ({"given": ["audio=setup.py"]}, "not a WAV file"),
@@ -156,6 +159,83 @@ PAGE = [
     ("audio", (30000 * np.sin(np.arange(80000))).astype(np.int16), "lasts 10.00 s; 0.25 s fit"),
     ("audio", "no sound", "is not a WAV file"),
 ]
+
+
+CONFIG = [
+    (
+        "train.step=5",
+        "unknown field 'train.step' of the config; did you mean 'train.steps'? There are accumulate, batch",
+    ),
+    ("backbon.name=mlp", "did you mean 'backbone.name'?"),
+    ("nonsense=3", "unknown field 'nonsense' of the config. There are backbone, data"),
+    ("sample.ddim.etta=1", "did you mean 'sample.ddim.eta'?"),
+]
+
+
+@pytest.mark.parametrize("field,message", CONFIG)
+def test_fields_that_are_misspelt_are_one_line_with_the_nearest(field, message):
+    with pytest.raises(SystemExit) as stop:
+        main.parse(["jointdiff", f"--config={ROOT}/configs/keypad.py", f"--config.{field}"])
+    assert message in str(stop.value.code) and "\n" not in str(stop.value.code)
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [("loss.weight.audio", "2.5"), ("loss.alone.image", "3.0"), ("modality.image.source_options.variants", "2")],
+)
+def test_fields_that_a_config_does_not_have_yet_are_set(field, value, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["jointdiff"])
+    with flagsaver.flagsaver():
+        main.parse(["jointdiff", f"--config={ROOT}/configs/keypad.py", f"--config.{field}={value}"])
+        assert str(cfg.flat(main.FLAGS.config.to_dict())[field]) == value
+
+
+def damaged(name, value):
+    return lambda about, tensors: about.update(
+        config=cfg.to_json(cfg.changed(cfg.from_json(about["config"]), {name: value}))
+    )
+
+
+STRANGERS = [
+    (lambda about, tensors: about.clear(), "holds no weights of this package"),
+    (lambda about, tensors: about.update(config="{"), "holds no weights of this package"),
+    (damaged("modality.image.kind", "hologram"), "unknown kind of modality 'image' 'hologram'"),
+    (damaged("backbone.name", "gan"), "unknown backbone 'gan'"),
+    (damaged("backbone.unet.widths", (10**9, 10**9)), "at most 1000000 is plausible"),
+    (damaged("backbone.unet.widths", (90000, 90000)), "its config wants"),
+    (damaged("backbone.unet.blocks", (1, 10**6)), "is not plausible for the tensors"),
+    (damaged("data.grid", (900000, 900000)), "is not plausible for the tensors"),
+    (damaged("data.root", "/etc"), "names a folder of data"),
+    (damaged("data.manifest", "secret.csv"), "names a folder of data"),
+    (lambda about, tensors: tensors.pop("data_std"), "data_std is None"),
+    (lambda about, tensors: tensors.update({"network.more": torch.zeros(2)}), "network.more is"),
+]
+
+
+@pytest.mark.parametrize("damage,message", STRANGERS)
+def test_weights_from_strangers_are_refused_before_memory_is_taken(model, damage, message, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    state.export(model, tmp_path / "good.safetensors")
+    with safe_open(tmp_path / "good.safetensors", framework="pt") as file:
+        about, tensors = file.metadata(), {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
+    damage(about, tensors)
+    save_file(tensors, tmp_path / "bad.safetensors", metadata=about)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="bad.safetensors holds no weights") as stop:
+        state.load_weights(tmp_path / "bad.safetensors")
+    assert message in str(stop.value) and "\n" not in str(stop.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
+
+
+@pytest.mark.parametrize("cell", ["../secret.png", "/etc/secret.png", "a/../../secret.npy"])
+def test_a_manifest_stays_in_its_folder(tmp_path, cell):
+    (tmp_path / "t.csv").write_text(f"photo,word\n{cell},one\n")
+    with pytest.raises(ValueError, match="line 2, photo: .* outside of the manifest's folder.*data.outside=true"):
+        Trainer(own(tmp_path / "t.csv"), tmp_path / "run")
+    with pytest.raises(ValueError, match="no cell of the column 'photo' can be read"):
+        Trainer(own(tmp_path / "t.csv", **{"data.outside": True}), tmp_path / "run")
 
 
 def test_a_hundred_were_tried():

@@ -178,3 +178,17 @@ def test_encoding_is_exact_for_pictures():
     items = SOURCES["handwritten"](None, "test")
     values = encode_source(Image((8, 8)), items)
     assert values.dtype == torch.uint8 and np.array_equal(values[:, 0].numpy(), items.raw)
+
+
+def test_half_of_the_rows_are_mirrored_together_and_the_rest_is_as_without():
+    labels = {"a": np.arange(40) % 4, "b": np.arange(40) % 4}
+    values = {n: torch.arange(40 * 6, dtype=torch.float32).view(40, 1, 2, 3) for n in labels}
+    plain, turned = Pairs(values, labels, 5), Pairs(values, labels, 5, ("a", "b"))
+    one, two = plain.rows(30, 400), turned.rows(30, 400)
+    assert all(torch.equal(one.index[n], two.index[n]) for n in labels)
+    flipped = {n: (two.values[n] != one.values[n]).flatten(1).any(1) for n in labels}
+    assert torch.equal(flipped["a"], flipped["b"]) and 0.4 < flipped["a"].float().mean() < 0.6
+    for n in labels:
+        assert torch.equal(two.values[n][flipped[n]], one.values[n][flipped[n]].flip(3))
+    parts = [turned.rows(s, 200) for s in (230, 30)]
+    assert torch.equal(torch.cat([parts[1].values["a"], parts[0].values["a"]]), two.values["a"])

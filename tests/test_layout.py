@@ -34,3 +34,19 @@ def test_errors_name_the_choices():
         )
     with pytest.raises(ValueError):
         Layout({}, (4, 4))
+
+
+def test_a_scaled_modality_is_larger_inside_and_itself_outside():
+    layout = Layout({"a": 1, "b": 2}, (2, 2), {"b": 3.0})
+    parts = {"a": torch.rand(4, 1, 2, 2), "b": torch.rand(4, 2, 2, 2)}
+    x = layout.pack(parts)
+    assert torch.equal(x[:, :1], parts["a"]) and torch.equal(x[:, 1:], 3 * parts["b"])
+    assert torch.allclose(layout.unpack(x)["b"], parts["b"])
+    assert torch.equal(layout.observe({"b": parts["b"]}, 4)[0][:, 1:], 3 * parts["b"])
+    assert repr(layout) == "Layout(a: 1, b: 2 x 3; 2 x 2)"
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_scale_is_a_number_above_0(scale):
+    with pytest.raises(ValueError, match="'b' has a scale of"):
+        Layout({"a": 1, "b": 2}, (2, 2), {"b": scale})

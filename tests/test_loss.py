@@ -145,3 +145,14 @@ def test_bad_patterns_are_refused():
         TimePatterns({"joint": 0.0}, LOG)
     with pytest.raises(ValueError, match="no log_ratio"):
         TimePatterns({"joint": 1.0}, {})
+
+
+def test_what_is_given_is_drawn_by_size_and_alone_by_weight():
+    patterns = TimePatterns({"conditional": 1.0}, LOG, alone=torch.tensor([1.0, 3.0, 1.0, 1.0]))
+    clean = patterns.draw(30000, 4, torch.Generator().manual_seed(0)).ratio == 0
+    size = clean.sum(1)
+    assert torch.allclose(torch.bincount(size, minlength=5) / 30000, torch.tensor([0, 1, 1, 1, 0]) / 3, atol=0.01)
+    alone = clean[size == 1].float().mean(0)
+    assert torch.allclose(alone, torch.tensor([1.0, 3.0, 1.0, 1.0]) / 6, atol=0.02)
+    for more in (2, 3):
+        assert torch.allclose(clean[size == more].float().mean(0), torch.full((4,), more / 4), atol=0.02)

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 
 from ..sde import SDE
+from ..types import Denoise
 from .clean import Clean, without_noise
 from .guide import Guide, PiGDM
 from .langevin import Langevin
@@ -35,10 +36,10 @@ __all__ = ["CONDITIONS", "Condition", "free_guidance", "joint_guidance", "leave_
 class Condition(Protocol):
     """Made from an SDE, values `y` (B, C, H, W) and a `mask` (1, C, 1, 1) that is True on observed channels."""
 
-    def wrap(self, sampler, denoise: Callable) -> tuple[Callable, Callable]: ...
+    def wrap(self, sampler, denoise: Denoise) -> tuple[Callable, Callable]: ...
 
 
-def leave_out(denoise: Callable, sde: SDE, mask: torch.Tensor, eps: torch.Tensor) -> Callable:
+def leave_out(denoise: Denoise, sde: SDE, mask: torch.Tensor, eps: torch.Tensor) -> Callable:
     """A denoiser that does not see the channels where `mask` is True: they are noise alone, at t = 1, at every step."""
 
     def without(x, t):
@@ -48,7 +49,7 @@ def leave_out(denoise: Callable, sde: SDE, mask: torch.Tensor, eps: torch.Tensor
 
 
 def free_guidance(
-    denoise: Callable, sde: SDE, mask: torch.Tensor, eps: torch.Tensor, weight: float, between=(0.0, 1.0)
+    denoise: Denoise, sde: SDE, mask: torch.Tensor, eps: torch.Tensor, weight: float, between=(0.0, 1.0)
 ) -> Callable:
     """x_0_hat + weight (x_0_hat - x_0_hat without the observed channels), at times t in `between`; weight 0 changes nothing.
 
@@ -69,7 +70,7 @@ def free_guidance(
 
 
 def joint_guidance(
-    denoise: Callable, sde: SDE, masks: list[torch.Tensor], eps: torch.Tensor, weight: float, between=(0.0, 1.0)
+    denoise: Denoise, sde: SDE, masks: list[torch.Tensor], eps: torch.Tensor, weight: float, between=(0.0, 1.0)
 ) -> Callable:
     """The same when nothing is given: every modality is moved away from its estimate without all the others.
 

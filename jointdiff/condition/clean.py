@@ -1,11 +1,10 @@
 """The clean condition: observed channels at the time whose noise they have, t = 0 when they have none."""
 
-from collections.abc import Callable
-
 import torch
 
 from ..samplers import DDIM
 from ..samplers.grids import LOWEST, karras_ratios
+from ..types import Denoise, Noise
 
 
 class Clean:
@@ -43,7 +42,7 @@ class Clean:
 
 
 @torch.no_grad()
-def without_noise(denoise: Callable, sde, y, level, noise: Callable, steps: int) -> torch.Tensor:
+def without_noise(denoise: Denoise, sde, y, level, noise: Noise, steps: int) -> torch.Tensor:
     """A draw from p(x_0 | y), y being data with noise of standard deviation `level` `(1 or B, C, 1, 1)` a channel.
 
     By ancestral steps, each channel from the time whose noise it has; where the level is 0 y stays. As y says nothing of

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import torch
 
+from ..types import Denoise
 
-def with_pullback(denoise: Callable, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, Callable]:
+
+def with_pullback(denoise: Denoise, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, Callable]:
     """`x_0_hat(x_t, t)` and `v -> J^T v`, J its Jacobian in x_t; a product costs about two evaluations more."""
     with torch.enable_grad():
         x = x_t.detach().requires_grad_()

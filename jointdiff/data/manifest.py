@@ -8,6 +8,7 @@ lines may also hold numbers, nested as an array. Empty cells, and keys that a li
 import csv
 import dataclasses
 import json
+import os
 import pathlib
 import struct
 from collections import Counter
@@ -40,8 +41,8 @@ class Manifest:
     lines: list[int]
 
     @classmethod
-    def open(cls, path) -> "Manifest":
-        """Read the table; ValueError with line numbers for what is no table."""
+    def open(cls, path, outside: bool = False) -> "Manifest":
+        """Read the table; ValueError with line numbers for what is no table, or, if not `outside`, leads out of its folder."""
         path = pathlib.Path(path)
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -55,6 +56,15 @@ class Manifest:
         if not rows or not used:
             raise ValueError(f"the manifest {path} has no rows with values; expected a header and a column a modality")
         cells = {c: [None if row.get(c) in (None, "") else row[c] for _, row in rows] for c in used}
+        home = os.path.abspath(path.parent)
+        for line, row in [] if outside else rows:
+            for column in used:
+                cell = row.get(column)
+                if _is_path(cell) and os.path.commonpath([home, os.path.abspath(path.parent / cell)]) != home:
+                    raise ValueError(
+                        f"{path}, line {line}, {column}: {cell!r} lies outside of the manifest's folder; if that is meant, "
+                        "--config.data.outside=true"
+                    )
         splits = []
         for i, (line, row) in enumerate(rows):
             split = row.get("split") or ("test" if i % TEST_EVERY == TEST_EVERY - 1 else "train")

@@ -123,6 +123,10 @@ class Text:
         return ["".join(self.alphabet[i] for i in row).rstrip() for row in letters.tolist()]
 
     def read(self, argument: str) -> list[str]:
+        if argument == "":
+            raise ValueError(
+                "the text is empty; to draw without it, leave it out, or do not name it and it is generated"
+            )
         return [self.check(argument)]
 
     def picture(self, channels: torch.Tensor) -> np.ndarray:

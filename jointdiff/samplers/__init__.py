@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 
+from ..types import Denoise, Noise
 from .adaptive import Adaptive
 from .base import Sampler
 from .ddim import DDIM
@@ -37,10 +38,10 @@ __all__ = ["GRIDS", "SAMPLERS", "Counted", "Sampler", "sample"]
 
 @torch.no_grad()
 def sample(
-    denoise: Callable,
+    denoise: Denoise,
     sampler: Sampler,
     times: torch.Tensor,
-    noise: Callable,
+    noise: Noise,
     condition=None,
     on_step: Callable | None = None,
     start: torch.Tensor | None = None,
@@ -78,7 +79,7 @@ def sample(
 class Counted:
     """A denoiser that counts the rows it is asked for."""
 
-    def __init__(self, denoise: Callable):
+    def __init__(self, denoise: Denoise):
         self.denoise, self.rows = denoise, 0
 
     def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

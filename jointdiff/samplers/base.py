@@ -1,11 +1,11 @@
 """What a sampler is."""
 
 import abc
-from collections.abc import Callable
 
 import torch
 
 from ..sde import SDE
+from ..types import Denoise, Noise
 from .grids import karras
 
 
@@ -21,9 +21,7 @@ class Sampler(abc.ABC):
         """Called before the first step of a run; a multistep method forgets here what it remembers."""
 
     @abc.abstractmethod
-    def step(
-        self, denoise: Callable, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor, noise: Callable
-    ) -> torch.Tensor:
+    def step(self, denoise: Denoise, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor, noise: Noise) -> torch.Tensor:
         """`x_s` from `x_t`, s <= t, float64 times that broadcast to `(B, C, 1, 1)`."""
 
     def kernel(self, x_0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor):
