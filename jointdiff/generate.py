@@ -1,11 +1,12 @@
 """Sampling from the command line's words to a folder of results."""
 
+import contextlib
 import pathlib
 
 import torch
 from tqdm import tqdm
 
-from . import build
+from . import build, processes
 from .data import restored
 from .files import folder_at_once
 from .model import Model
@@ -103,18 +104,24 @@ def generate(
     for _ in range(2):
         tried = model.sample(trial, min(num, batch), **{**common, "steps": 2})
     batches = -(-num // batch)
+    if model.shared:
+        batches = -(-batches // processes.world())
     expected = tried.info["seconds"] / tried.info["evaluations"] * evaluations * batches
     generated = [n for n in model.layout.names if n not in given and n not in leave_out]
     least = "at least " if (how.get("sampler") or model.config.sample.sampler) == "adaptive" else ""
+    show = show if processes.rank() == 0 else lambda line: None
     show(
         f"{num} samples of {', '.join(generated) or 'what is given'} from {', '.join(given) or 'nothing'}: "
         f"{least}{evaluations} network evaluations"
         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
     )
     steps = how.get("steps") or model.config.sample.steps
-    with folder_at_once(outdir) as folder:
-        with tqdm(total=batches * steps, disable=None, unit="step", leave=False) as bar:
+    first = processes.rank() == 0
+    with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
+        with tqdm(total=batches * steps, disable=None if first else True, unit="step", leave=False) as bar:
             drawn = model.sample(given, num, on_step=bar.update, **common)
+        if not first:
+            return drawn
         drawn.write(folder, given=list(arguments))
     for name in drawn:
         if drawn.kind(name) == "text":

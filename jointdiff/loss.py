@@ -66,9 +66,13 @@ class TimePatterns:
         self.alone = None if alone is None else torch.as_tensor(alone, dtype=torch.float32)
         self.log_ratio = torch.tensor([log_ratio.get(p, (0.0, 1.0)) for p in PATTERNS])
 
-    def draw(self, batch: int, modalities: int, generator: torch.Generator, present=None) -> Times:
-        """Times for `(batch, modalities)`; `present` (B, M) bool says what a row of data has (all of it when None)."""
-        present = torch.ones(batch, modalities, dtype=torch.bool) if present is None else present.bool()
+    def draw(
+        self, batch: int, modalities: int, generator: torch.Generator, present=None, rows: slice = slice(None)
+    ) -> Times:
+        """Times for `(batch, modalities)`, or some `rows` of them.
+
+        `present` (rows, M) bool says what a row of data has (all of it when None).
+        """
         pattern = torch.multinomial(self.probability, batch, replacement=True, generator=generator)
         if modalities == 1:  # nothing to be clean or absent for
             pattern = torch.zeros_like(pattern)
@@ -81,15 +85,17 @@ class TimePatterns:
         if modalities > 1:
             role.scatter_(1, forced, torch.tensor([1, 2]).expand(batch, 2))
         clean = (clean_set & conditional[:, None]) | ((role == 0) & absent[:, None])
-        missing = ((role == 1) & absent[:, None]) | ~present
+        missing = (role == 1) & absent[:, None]
 
         level = _stratified_normal(batch, modalities, generator)
         own = independent | absent & (torch.rand(batch, generator=generator) < 0.5)
         level = torch.where(own[:, None], level, level[:, :1])
         mean, std = self.log_ratio[pattern].unbind(1)
         ratio = (mean[:, None] + std[:, None] * level).exp()
+        clean, missing, ratio = clean[rows], missing[rows], ratio[rows]
+        missing = missing if present is None else missing | ~present.bool()
         ratio = torch.where(clean & ~missing, 0.0, ratio)
-        return Times(ratio, ~clean & ~missing, missing, pattern)
+        return Times(ratio, ~clean & ~missing, missing, pattern[rows])
 
 
 def _proper_subset(batch, modalities, generator):

@@ -6,8 +6,8 @@ python -m jointdiff.main --mode=evaluate --workdir=runs/keypad
 python -m jointdiff.main --mode=serve --workdir=runs/keypad
 """
 
+import contextlib
 import dataclasses
-import os
 import pathlib
 import sys
 
@@ -33,6 +33,7 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_bool("denoise_given", False, "What is given with noise comes back without it.")
 flags.DEFINE_integer("num", None, "Samples (8), or test rows a direction and seed (256).")
+flags.DEFINE_alias("count", "num")  # torchrun takes --num for an option of its own
 flags.DEFINE_integer("seed", 0, "Sample i depends on this seed and i alone.", lower_bound=0)
 flags.DEFINE_integer("seeds", 3, "Evaluation: number of seeds.", lower_bound=1)
 flags.DEFINE_integer("batch", 64, "Samples computed at once.", lower_bound=1)
@@ -81,37 +82,27 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def train() -> None:
-    import torch.distributed as dist
-
     from .training import Trainer
 
     if FLAGS.config is None or FLAGS.workdir is None:
         raise ValueError("training needs --config=configs/NAME.py and --workdir=FOLDER")
-    distributed = "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1
-    if distributed:
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        Trainer(FLAGS.config, FLAGS.workdir).run()
-    finally:
-        if distributed:
-            dist.destroy_process_group()
+    Trainer(FLAGS.config, FLAGS.workdir).run()
 
 
 def opened():
-    """The model that --model or --workdir names, and the folder its results go under."""
-    from . import hub, state
+    """The model that --model or --workdir names, shared by all processes, and the folder its results go under."""
+    from . import hub, processes, state
 
     if FLAGS.config is not None:
         raise ValueError("the config comes with the model; --config is for training only")
     if (FLAGS.model is None) == (FLAGS.workdir is None):
         raise ValueError("name either --workdir=FOLDER or --model=NAME")
     if FLAGS.model is not None:
-        return hub.load(FLAGS.model), pathlib.Path("samples") / pathlib.Path(FLAGS.model).stem
-    return state.load_run(FLAGS.workdir), pathlib.Path(FLAGS.workdir)
+        model, home = hub.load(FLAGS.model), pathlib.Path("samples") / pathlib.Path(FLAGS.model).stem
+    else:
+        model, home = state.load_run(FLAGS.workdir), pathlib.Path(FLAGS.workdir)
+    model.shared = processes.world() > 1
+    return model, home
 
 
 def sampling() -> dict:
@@ -142,6 +133,7 @@ def sample() -> None:
 
 
 def evaluate() -> None:
+    from . import processes
     from .evaluate.table import evaluate as run
     from .evaluate.table import markdown, write
     from .files import folder_at_once, new_folder
@@ -152,17 +144,15 @@ def evaluate() -> None:
     how = sampling()
     chosen = how.pop("condition")
     conditions = (chosen,) if chosen else ("clean", "replace")
-    with folder_at_once(pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "evaluation")) as folder:
-        result = run(
-            model,
-            FLAGS.num or 256,
-            tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)),
-            conditions,
-            FLAGS.batch,
-            **how,
-        )
-        write(result, folder)
-    print(markdown(result))
+    first = processes.rank() == 0
+    outdir = pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "evaluation")
+    with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
+        seeds = tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds))
+        show = print if first else lambda line: None
+        result = run(model, FLAGS.num or 256, seeds, conditions, FLAGS.batch, show, **how)
+        if first:
+            write(result, folder)
+            print(markdown(result))
 
 
 def serve() -> None:
@@ -191,8 +181,11 @@ def main(argv) -> None:
         sys.exit(f"jointdiff: unexpected argument {argv[1]!r}; flags are written --name=value")
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
+    from . import processes
+
     try:
-        {"train": train, "sample": sample, "evaluate": evaluate, "serve": serve}[FLAGS.mode]()
+        with processes.together():
+            {"train": train, "sample": sample, "evaluate": evaluate, "serve": serve}[FLAGS.mode]()
         log_memory()
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"jointdiff: {error}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from . import processes
 from .condition import leave_out
 from .denoiser import Denoiser
 from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
@@ -21,8 +22,11 @@ LEVELS = (0.02, 5.0, 28)  # lowest, highest and number of the noise levels that 
 class Model:
     """What sampling needs. `config` is the training's own, so samples never depend on a second file.
 
-    The denoiser is put into evaluation mode; several threads may use one model.
+    The denoiser is put into evaluation mode; several threads may use one model. When `shared`, `sample` divides its batches
+    among the processes of `torch.distributed`, all of which must call it, and each gets the whole result, the same to the bit.
     """
+
+    shared = False
 
     def __init__(self, config, denoiser: Denoiser, modalities: Mapping):
         self.config, self.denoiser, self.modalities = config, denoiser.eval(), dict(modalities)
@@ -118,8 +122,9 @@ class Model:
         noisy = bool(level.any()) or "auto" in map(str, (noise or {}).values())
         if denoise_given or noisy:
             run.check_noise(denoise_given)
-        out, log_evidence, counted = [], [], Counted(self.denoiser)
-        for first in range(0, num, batch):
+        drawn, counted = {}, Counted(self.denoiser)
+        batches = range(0, num, batch)
+        for first in batches[processes.rank() :: processes.world()] if self.shared else batches:
             rows = slice(first, min(first + batch, num))
             draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
             known = None
@@ -129,10 +134,11 @@ class Model:
             begin = None if start is None else start[rows].to(self.device)
             with self.denoiser.precision():
                 x, used = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, begin)
-            out.append(x.cpu())
-            if hasattr(used, "log_evidence"):
-                log_evidence.append(used.log_evidence.cpu())
-        channels = {n: v for n, v in self.layout.unpack(torch.cat(out)).items() if n not in left_out}
+            drawn[first] = x.cpu(), getattr(used, "log_evidence", None), counted.rows
+            counted.rows = 0
+        drawn = processes.gathered(drawn) if self.shared else drawn
+        x, log_evidence, evaluated = (list(part) for part in zip(*drawn.values()))
+        channels = {n: v for n, v in self.layout.unpack(torch.cat(x)).items() if n not in left_out}
         if not denoise_given:
             channels |= {n: v.expand(num, -1, -1, -1).clone() for n, v in given.items()}
         info = {
@@ -144,12 +150,12 @@ class Model:
             "noise": {
                 n: (level[:, self.layout.slices[n].start, 0, 0] / self.layout.scale[n]).tolist() for n in (noise or {})
             },
-            "evaluations": round(counted.rows / num),
+            "evaluations": round(sum(evaluated) / num),
             "seconds": time.perf_counter() - began,
             "device": str(self.device),
         }
-        if log_evidence:
-            info["log_evidence"] = torch.cat(log_evidence).tolist()
+        if log_evidence[0] is not None:
+            info["log_evidence"] = torch.cat([part.cpu() for part in log_evidence]).tolist()
         return Samples(channels, tuple(given), {n: self.modalities[n] for n in channels}, info)
 
     def cost(self, given: bool = True, noisy: bool = False, **how) -> int:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from . import build, hub, state
+from . import build, hub, processes, state
 from . import config as cfg
 from .align import Alignment, teacher_features
 from .data import restored
@@ -27,7 +27,7 @@ from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
 from .loss import Times, denoising_loss
 from .model import Model
-from .streams import stream
+from .streams import SampleNoise, stream
 
 FREE = ("data.root:", "data.on_error:", "sample.")  # fields that may change in a run: they are no part of its training
 
@@ -105,11 +105,10 @@ class Trainer:
     """One run in a workdir."""
 
     def __init__(self, config, workdir: pathlib.Path):
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.rank, self.world = processes.rank(), processes.world()
         config = build.resolve(config, self.log)
         self.config, self.workdir = config, pathlib.Path(workdir)
         c = config.train
-        self.world = dist.get_world_size() if dist.is_initialized() else 1
         if c.batch % (self.world * c.accumulate):
             raise ValueError(
                 f"config.train.batch = {c.batch} is not a multiple of {self.world} processes x "
@@ -219,11 +218,14 @@ class Trainer:
     def update(self) -> dict[str, torch.Tensor]:
         """One optimizer step; its losses and noise levels, for the log."""
         c, step = self.config.train, self.step
-        values, present, _, index = self.pairs.rows(step * c.batch, c.batch)
+        # of a batch each process draws its own rows alone; what is drawn for a row does not depend on how many there are
+        share = c.batch // self.world
+        own = slice(self.rank * share, (self.rank + 1) * share)
+        values, present, _, index = self.pairs.rows(step * c.batch + own.start, share)
         generator = stream(self.config.seed, 31, step)
-        times = self.patterns.draw(c.batch, len(self.layout.names), generator, present)
+        times = self.patterns.draw(c.batch, len(self.layout.names), generator, present, own)
         x_0 = self.layout.pack(values)
-        eps = torch.randn(x_0.shape, generator=generator)
+        eps = SampleNoise(self.config.seed, share, self.layout.shape, step * c.batch + own.start, more=(32,))()
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)) + self.rank)  # dropout
         factor = rate(step, self.config.optim, c.steps)
         for optimizer in self.optimizers:
@@ -231,10 +233,9 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
         losses = []
-        size = c.batch // (self.world * c.accumulate)
+        size = share // c.accumulate
         for part in range(c.accumulate):
-            start = (self.rank * c.accumulate + part) * size
-            rows = slice(start, start + size)
+            rows = slice(part * size, (part + 1) * size)
             mine = Times(times.ratio[rows], times.target[rows], times.absent[rows], times.pattern[rows])
             last = part == c.accumulate - 1
             sync = contextlib.nullcontext() if last or self.world == 1 else self.objective.no_sync()
@@ -243,18 +244,17 @@ class Trainer:
                 loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted)
                 # the mean over the whole batch: processes are averaged, parts are added
                 total = (loss * self.weights).sum() + self.config.loss.align.weight * (apart * counts).sum()
-                (total / (size * c.accumulate)).backward()
+                (total / share).backward()
             losses.append(loss.detach())
         loss = torch.cat(losses).cpu()
-        self.check(loss, times, values, self.rank * c.accumulate * size)
+        self.check(loss, times, values)
         if self.config.optim.clip:
             nn.utils.clip_grad_norm_(self.denoiser.network.parameters(), self.config.optim.clip)
         for optimizer in self.optimizers:
             optimizer.step()
         self.average.update(self.denoiser.network, step)
         self.step += 1
-        rows = slice(self.rank * len(loss), (self.rank + 1) * len(loss))
-        return {"loss": loss, "ratio": times.ratio[rows], "target": times.target[rows]}
+        return {"loss": loss, "ratio": times.ratio, "target": times.target}
 
     def aligned(self, index, times: Times, rows: slice):
         """The teacher's features of some rows, and which of them count: those that have the item, with little noise."""
@@ -266,12 +266,12 @@ class Trainer:
         counts = (item >= 0) & ~times.absent[:, column] & (ratio < c.below)
         return self.wanted[item.clamp(min=0)].float().to(self.device), counts.float().to(self.device)
 
-    def check(self, loss, times, values, first) -> None:
+    def check(self, loss, times, values) -> None:
         bad = (~loss.isfinite()).nonzero()
         if not len(bad):
             return
         row, column = bad[0].tolist()
-        spoilt = [i for i, n in enumerate(self.layout.names) if not values[n][first + row].isfinite().all()]
+        spoilt = [i for i, n in enumerate(self.layout.names) if not values[n][row].isfinite().all()]
         column = spoilt[0] if spoilt else column
         advice = (
             "the data hold values that are not finite"
@@ -280,7 +280,7 @@ class Trainer:
         )
         raise NotFinite(
             f"the loss of {self.layout.names[column]!r} at step {self.step} is not finite, at noise-to-signal "
-            f"{float(times.ratio[first + row, column]):.3g}; the last checkpoint is whole; {advice}"
+            f"{float(times.ratio[row, column]):.3g}; the last checkpoint is whole; {advice}"
         )
 
     def model(self) -> Model:

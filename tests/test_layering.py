@@ -5,7 +5,7 @@ import ast
 from conftest import ROOT
 
 ORDER = [
-    {"config", "types", "streams", "files", "layout", "sde", "backbones", "modalities"},
+    {"config", "processes", "types", "streams", "files", "layout", "sde", "backbones", "modalities"},
     {"denoiser", "data", "report"},
     {"align", "analytic", "loss", "samplers", "results"},
     {"condition"},

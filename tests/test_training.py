@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -289,34 +290,38 @@ def test_a_stopped_run_goes_on_and_ends_the_same(number, tmp_path, uninterrupted
     assert equal(state.load_checkpoint(tmp_path), uninterrupted)
 
 
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "jointdiff.main"]
+ONE = [sys.executable, "-m", "jointdiff.main"]
+
+
 def test_two_processes_train_as_one(tmp_path):
-    extra = ["--config.train.steps=6", "--config.backbone.unet.dropout=0.0"]
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node=2",
-            "-m",
-            "jointdiff.main",
-            f"--config={CONFIG}",
-            f"--workdir={tmp_path / 'two'}",
-            *extra,
-        ],
-        env=ENV,
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        timeout=200,
-    )
-    subprocess.run(
-        [*COMMAND, f"--workdir={tmp_path / 'one'}", *extra], env=ENV, cwd=tmp_path, check=True, capture_output=True
-    )
+    extra = [f"--config={CONFIG}", "--config.train.steps=6", "--config.backbone.unet.dropout=0.0"]
+    for command, name in ((TWO, "two"), (ONE, "one")):
+        words = [*command, f"--workdir={tmp_path / name}", *extra]
+        subprocess.run(words, env=ENV, cwd=tmp_path, check=True, capture_output=True, timeout=200)
     one, two = (state.load_checkpoint(tmp_path / n) for n in ("one", "two"))
     assert one["step"] == two["step"] == 6
     for name, value in one["network"].items():
         assert torch.allclose(value, two["network"][name], atol=2e-4), name
+
+
+def test_two_processes_sample_and_evaluate_as_one(workdir, tmp_path):
+    """Every array of the samples, and every figure, is the same to the bit; what they say is said once."""
+    env = {**ENV, "JOINTDIFF_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+    sampled, said = {}, {}
+    for command, name in ((ONE, "one"), (TWO, "two")):
+        common = [*command, f"--workdir={workdir}", "--steps=3"]
+        drawn = [*common, "--mode=sample", "--count=7", "--batch=2", "--given=text=two", f"--outdir={tmp_path / name}"]
+        done = subprocess.run(drawn, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=200)
+        said[name] = done.stdout.decode().count("network evaluations")
+        sampled[name] = np.load(tmp_path / name / "samples.npz")
+        evaluated = [*common, "--mode=evaluate", "--count=5", "--batch=2", "--seeds=1", f"--outdir={tmp_path / name}-table"]
+        subprocess.run(evaluated, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=400)
+    assert said == {"one": 1, "two": 1}
+    assert sampled["one"].files == sampled["two"].files
+    assert all(np.array_equal(sampled["one"][n], sampled["two"][n]) for n in sampled["one"].files)
+    one, two = ((tmp_path / f"{n}-table" / "coherence.json").read_text() for n in ("one", "two"))
+    assert one == two
 
 
 def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch, quick_judges):
