@@ -19,7 +19,7 @@ def get_config():
     c.backbone.unet.attention = (False, True, True)
     # pictures are the hardest to draw and to tell apart
     c.loss.weight.digit, c.loss.weight.picture, c.loss.weight.text, c.loss.weight.audio = 0.8, 1.6, 0.6, 1.0
-    c.loss.alone.picture = 3.0
+    c.loss.alone.picture = 9.0
     c.loss.align.modality = "picture"  # what it shows is seen long before the loss alone would need it
     c.loss.pattern.absent = 0.2
     c.loss.pattern.conditional = 0.4

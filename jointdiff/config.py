@@ -58,7 +58,7 @@ def default() -> ConfigDict:
     c.loss.log_ratio.absent = (1.1, 1.6)
 
     # which modality it is that is given alone, by name, 1 when not named: more of those that are hard to read; in
-    # `conditional` then as many are given alone as in twos, threes ...; all subsets are drawn as often when empty
+    # `conditional` then k are given as often as 1 / k; all subsets are drawn as often when empty
     c.loss.alone = ConfigDict()
     c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
 

@@ -47,8 +47,8 @@ class TimePatterns:
     noise-to-signal ratio. Levels are stratified over the batch: row by row they are log-normal, and together they cover
     the distribution evenly, which lowers the gradient's variance.
 
-    `alone` `(M,)`, when there is one, says how the subset of `conditional` is drawn: its size first, all sizes as often, and a
-    subset of one by these weights; when None, all subsets are drawn as often. Of many modalities few subsets have one alone,
+    `alone` `(M,)`, when there is one, says how the subset of `conditional` is drawn: its size k first, as often as 1 / k, and
+    a subset of one by these weights; when None, all subsets are drawn as often. Of many modalities few subsets have one alone,
     and only there is what is hard to read learned: in all others something easier gives it away.
     """
 
@@ -107,11 +107,11 @@ def _proper_subset(batch, modalities, generator):
 
 
 def _by_size(batch, alone, generator):
-    """A proper subset whose size is uniform, and, when that is 1, its member by the weights `alone`, (B, M) bool."""
+    """A proper subset of size k as often as 1 / k, and, when that is 1, its member by the weights `alone`, (B, M) bool."""
     modalities = len(alone)
     if modalities == 1:
         return torch.zeros(batch, 1, dtype=torch.bool)
-    size = torch.randint(1, modalities, (batch,), generator=generator)
+    size = 1 + torch.multinomial(1 / torch.arange(1, modalities), batch, replacement=True, generator=generator)
     place = torch.rand(batch, modalities, generator=generator).argsort(1).argsort(1)
     single = torch.multinomial(alone, batch, replacement=True, generator=generator)
     one = torch.nn.functional.one_hot(single, modalities).bool()

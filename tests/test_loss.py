@@ -151,7 +151,7 @@ def test_what_is_given_is_drawn_by_size_and_alone_by_weight():
     patterns = TimePatterns({"conditional": 1.0}, LOG, alone=torch.tensor([1.0, 3.0, 1.0, 1.0]))
     clean = patterns.draw(30000, 4, torch.Generator().manual_seed(0)).ratio == 0
     size = clean.sum(1)
-    assert torch.allclose(torch.bincount(size, minlength=5) / 30000, torch.tensor([0, 1, 1, 1, 0]) / 3, atol=0.01)
+    assert torch.allclose(torch.bincount(size, minlength=5) / 30000, torch.tensor([0, 6, 3, 2, 0]) / 11, atol=0.01)
     alone = clean[size == 1].float().mean(0)
     assert torch.allclose(alone, torch.tensor([1.0, 3.0, 1.0, 1.0]) / 6, atol=0.02)
     for more in (2, 3):

@@ -32,24 +32,20 @@ PLAIN = {  # as `joint` was before: all subsets as often, all modalities at one 
     "loss.weight": {},
     "scale": 1.0,
     "mirror": False,
+    "align": 0.0,
+}
+SCALED = {
+    "scale": 4.0,
+    "mirror": True,
+    "loss.weight": {"digit": 0.8, "picture": 1.6, "text": 0.6, "audio": 1.0},
 }
 RECIPES = {
     "plain": {},
     "scale": {"scale": 4.0},
-    "scale, alone": {"scale": 4.0, "loss.alone": {"picture": 3.0}},
-    "scale, alone, mirror, weights": {
-        "scale": 4.0,
-        "loss.alone": {"picture": 3.0},
-        "loss.weight": {"digit": 0.8, "picture": 1.6, "text": 0.6, "audio": 1.0},
-        "mirror": True,
-    },
-    "scale, alone, mirror, weights, align": {
-        "scale": 4.0,
-        "loss.alone": {"picture": 3.0},
-        "loss.weight": {"digit": 0.8, "picture": 1.6, "text": 0.6, "audio": 1.0},
-        "mirror": True,
-        "align": 0.5,
-    },
+    "scale, mirror, weights": SCALED,
+    "scale, mirror, weights, alone": {**SCALED, "loss.alone": {"picture": 9.0}},
+    "scale, mirror, weights, align": {**SCALED, "align": 0.5},
+    "scale, mirror, weights, alone, align": {**SCALED, "loss.alone": {"picture": 9.0}, "align": 0.5},
 }
 DIRECTIONS = {  # what is given, and how far it is guided
     "picture": (("picture",), 0.0),
@@ -73,8 +69,8 @@ def configured(recipe: dict, seed: int, quick: bool = False):
     for name in ("pattern", "alone", "weight"):
         config.loss[name] = fields[f"loss.{name}"]
     config.modality.picture.scale, config.modality.picture.mirror = fields["scale"], fields["mirror"]
-    if "align" in fields:
-        config.loss.align.modality, config.loss.align.weight = "picture", fields["align"]
+    config.loss.align.modality = "picture" if fields["align"] else ""
+    config.loss.align.weight = fields["align"]
     config.optim.decay = 0.0  # a rate that stays: every moment is then the end of a shorter run
     return config
 
