@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from . import build, processes
-from .data import restored
+from .data import examples, restored
 from .files import folder_at_once
 from .model import Model
 from .results import Samples
@@ -47,22 +47,6 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
         rows = rows[(start + torch.arange(num)) % len(rows)]
         out[name] = restored(pairs.values[name][rows])
     return out
-
-
-def examples(pairs, names: tuple[str, ...], start: int, num: int) -> dict[str, torch.Tensor]:
-    """`num` rows' channels of modalities from row `start` on, passing over rows that lack one of them."""
-    parts, found = {n: [] for n in names}, 0
-    for first in range(start, start + len(pairs) + num * 10**3, num):
-        values, present, *_ = pairs.rows(first, num)
-        whole = present[:, [list(values).index(n) for n in names]].all(1)
-        for n in names:
-            parts[n].append(values[n][whole])
-        found += int(whole.sum())
-        if found >= num:
-            return {n: torch.cat(p)[:num] for n, p in parts.items()}
-        if not found and first > start + len(pairs):
-            break
-    raise ValueError(f"no row of the test split has all of {', '.join(names)}")
 
 
 def read_noise(arguments: list[str]) -> dict[str, float | str]:

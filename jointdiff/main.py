@@ -134,6 +134,7 @@ def sample() -> None:
 
 def evaluate() -> None:
     from . import processes
+    from .evaluate import partners
     from .evaluate.table import evaluate as run
     from .evaluate.table import markdown, write
     from .files import folder_at_once, new_folder
@@ -149,8 +150,13 @@ def evaluate() -> None:
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
         seeds = tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds))
         show = print if first else lambda line: None
+        if model.config.data.manifest:  # also what needs no classes
+            own = partners.measure(model, FLAGS.num or 64, FLAGS.seed, show, **how)
+            if first:
+                partners.write(own, folder)
+            show(partners.markdown(own))
         result = run(model, FLAGS.num or 256, seeds, conditions, FLAGS.batch, show, **how)
-        if first:
+        if result and first:
             write(result, folder)
             print(markdown(result))
 

@@ -4,8 +4,8 @@ A source is a function `(root, split, **options) -> Items`. Offline it says whic
 """
 
 from .items import Items
-from .loader import Pairs, Rows, Table, encode_source, restored, stored
+from .loader import Pairs, Rows, Table, encode_source, examples, restored, stored
 from .manifest import Manifest
 from .sources import SOURCES
 
-__all__ = ["SOURCES", "Items", "Manifest", "Pairs", "Rows", "Table", "encode_source", "restored", "stored"]
+__all__ = ["SOURCES", "Items", "Manifest", "Pairs", "Rows", "Table", "encode_source", "examples", "restored", "stored"]

@@ -146,3 +146,19 @@ def gather(data, start: int, count: int) -> Rows:
             values[name] = torch.where(torch.cat(turned)[:, None, None, None], values[name].flip(3), values[name])
         values[name][~present[:, column]] = 0
     return Rows(values, present, torch.cat(labels), index)
+
+
+def examples(pairs, names: tuple[str, ...], start: int, num: int) -> dict[str, torch.Tensor]:
+    """`num` rows' channels of modalities from row `start` on, passing over rows that lack one of them."""
+    parts, found = {n: [] for n in names}, 0
+    for first in range(start, start + len(pairs) + num * 10**3, num):
+        values, present, *_ = pairs.rows(first, num)
+        whole = present[:, [list(values).index(n) for n in names]].all(1)
+        for n in names:
+            parts[n].append(values[n][whole])
+        found += int(whole.sum())
+        if found >= num:
+            return {n: torch.cat(p)[:num] for n, p in parts.items()}
+        if not found and first > start + len(pairs):
+            break
+    raise ValueError(f"no row of the test split has all of {', '.join(names)}")

@@ -24,13 +24,15 @@ def evaluate(
     show=print,
     **how,
 ) -> dict:
-    """Coherence of every direction under every condition, over seeds, with the judges' ceilings.
+    """Coherence of every direction under every condition, over seeds, with the judges' ceilings; empty without classes.
 
     Seed k takes the test rows from k * num on. Directions in which something is left out, or nothing is given, are
     measured with the first condition only.
     """
     show("preparing the judges of coherence")
     judges = build_judges(model.config, model.modalities)
+    if not judges:
+        return {}
     pairs = build.data(model.config, model.modalities, "test")
     ceilings = {n: ceiling(judges[n], model.config, n, m) for n, m in model.modalities.items()}
     work = [
