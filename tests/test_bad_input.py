@@ -84,7 +84,7 @@ TABLES = [
     ("t.csv", "a,b\nx.png,y.png\n", "no cell of the column 'a' can be read; the first is 'x.png' in line 2"),
     ("t.csv", "a,split\none,test\n", "has no row for the train split"),
     ("t.csv", "a,b,split\none,,train\ntwo,two,test\n", "the column 'b' .* is empty in all rows of the train split"),
-    ("t.csv", f"a,b\n{'x' * 500},y\n", "the longest text of the column 'a' has 500 characters"),
+    ("t.csv", f"a,b\n{'x' * 500},y\n", "the texts of the column 'a' do not fit"),
     ("t.jsonl", "{", "line 1: no JSON"),
     ("t.jsonl", "[1]\n", "line 1: expected an object, got list"),
     ("t.jsonl", '{"a": "x"}\n{"a": \n', "line 2: no JSON"),

@@ -66,6 +66,21 @@ def test_rows_are_aligned_and_know_what_they_lack(tmp_path):
     assert sorted(again.tolist()) == sorted(labels.tolist()) and again.tolist() != labels.tolist()
 
 
+def test_texts_as_people_write_them(tmp_path):
+    def proposed(*texts):
+        lines = "".join(json.dumps({"note": t}) + "\n" for t in texts)
+        (tmp_path / "table.jsonl").write_text(lines)
+        return Manifest.open(tmp_path / "table.jsonl").propose()[1]["note"]
+
+    kind, options = proposed("Für Élise", "op. 59")
+    assert kind == "text" and options["alphabet"].endswith("FÉü") and "lines" not in options
+    kind, options = proposed("one\ntwo", "three")
+    assert options == {"cell": (6, 10), "lines": True}
+    with pytest.raises(ValueError, match=r"200 characters.*--config.data.grid='\(120, 120\)'"):
+        proposed("x" * 200)
+    assert "alphabet" not in proposed("漢", "seven")[1]  # its line is named when the data are read
+
+
 def test_training_sampling_and_back_to_the_datas_own_units(tmp_path):
     manifest = folder(tmp_path)
     trainer = Trainer(own(manifest), tmp_path / "run")
@@ -98,7 +113,7 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path):
     manifest = folder(tmp_path)
     (tmp_path / "0.png").unlink()
     (tmp_path / "4.wav").unlink()
-    text = manifest.read_text().replace("7.png,d7.png,b7.npy,7.wav,odd", "7.png,d7.png,b7.npy,7.wav,ÖDD")
+    text = manifest.read_text().replace("7.png,d7.png,b7.npy,7.wav,odd", "7.png,d7.png,b7.npy,7.wav,漢")
     manifest.write_text(text)
     with pytest.raises(ValueError) as stop:
         Trainer(own(manifest), tmp_path / "run")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from jointdiff.data.sources import CLASSES
 from jointdiff.modalities import Text
-from jointdiff.modalities.text import ALPHABET
+from jointdiff.modalities.text import ACCENTS, ALPHABET, parts
 
 TEXT = Text((32, 32))
 texts = st.text(st.sampled_from(ALPHABET), max_size=TEXT.capacity).filter(lambda t: not t.endswith(" "))
@@ -64,3 +64,25 @@ def test_a_cell_larger_than_the_grid_or_too_small_for_letters_is_refused():
         Text((8, 8), (1, 2))
     with pytest.raises(ValueError, match="'a' and 'a' look the same"):
         Text((32, 32), alphabet="aba ")
+
+
+def test_letters_with_accents_and_capitals():
+    letters = "ABÀÉÎŇÕÜÅĀÇàéîňõüåāçZ"
+    assert {parts(x)[1] for x in letters} == {*ACCENTS, ""}
+    kind = Text((40, 66), (6, 10), ALPHABET + letters)
+    lines = [kind.alphabet[i : i + kind.capacity] for i in range(0, len(kind.alphabet), kind.capacity)]
+    x = kind.encode(lines)
+    assert kind.decode(x) == lines
+    assert kind.decode(x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))) == lines
+    for letter in "ß漢Ё\x07":
+        with pytest.raises(ValueError, match="cannot be drawn"):
+            Text((32, 32), alphabet=ALPHABET + letter)
+
+
+def test_lines_end_where_they_are_told_to():
+    kind = Text((32, 32), (5, 8), lines=True)
+    texts = ["one", "one\ntwo", "\nthree\n\nfour", "123456\nabcdef\n1\n2"]
+    assert kind.decode(kind.encode(texts)) == texts
+    for text in ("seven77", "1\n2\n3\n4\n5", "one \ntwo", "one\n"):
+        with pytest.raises(ValueError, match="lines of 6 fit|ends in"):
+            kind.check(text)

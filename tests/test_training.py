@@ -315,7 +315,14 @@ def test_two_processes_sample_and_evaluate_as_one(workdir, tmp_path):
         done = subprocess.run(drawn, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=200)
         said[name] = done.stdout.decode().count("network evaluations")
         sampled[name] = np.load(tmp_path / name / "samples.npz")
-        evaluated = [*common, "--mode=evaluate", "--count=5", "--batch=2", "--seeds=1", f"--outdir={tmp_path / name}-table"]
+        evaluated = [
+            *common,
+            "--mode=evaluate",
+            "--count=5",
+            "--batch=2",
+            "--seeds=1",
+            f"--outdir={tmp_path / name}-table",
+        ]
         subprocess.run(evaluated, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=400)
     assert said == {"one": 1, "two": 1}
     assert sampled["one"].files == sampled["two"].files

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import restored
-from jointdiff.evaluate.frechet import features, frechet
+from jointdiff.evaluate import frechet
 from jointdiff.evaluate.judge import build_judges, ceiling
 from jointdiff.state import export, load_weights
 from jointdiff.training import Trainer
@@ -111,8 +111,8 @@ def judged(path: pathlib.Path, num: int, steps: int, judges: dict, pairs, seed: 
                 agree = seen["picture"] == seen[other]
                 out[f"{label}: picture = {other}"] = float(agree.float().mean())
         if "picture" in seen:
-            real = features(judges["picture"], restored(pairs.values["picture"][:: max(1, len(pairs) // 5000)]))
-            out[f"{label}: Frechet distance"] = frechet(features(judges["picture"], drawn["picture"]), real)
+            real = judges["picture"].features(restored(pairs.values["picture"][:: max(1, len(pairs) // 5000)]))
+            out[f"{label}: Frechet distance"] = frechet(judges["picture"].features(drawn["picture"]), real)
     return out
 
 

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 import jointdiff
 from jointdiff import build
-from jointdiff.evaluate.frechet import features, frechet, variety
+from jointdiff.data import restored
+from jointdiff.evaluate import frechet, variety
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.files import write_atomically
 
@@ -49,7 +50,7 @@ def measure(model, judges, real, given, labels, num, seed, **how) -> dict:
             continue
         out[f"{name} coherence"] = float((judges[name].judge(drawn[name]) == labels).double().mean())
         if name in real:
-            a, (b, of) = features(judges[name], drawn[name]), real[name]
+            a, (b, of) = judges[name].features(drawn[name]), real[name]
             out[f"{name} frechet"], out[f"{name} variety"] = frechet(a, b), variety(a, labels, b, of)
     return out
 
@@ -69,11 +70,9 @@ def main():
     pairs = build.data(model.config, model.modalities, "test")
     values, _, labels, _ = pairs.rows(0, num)
     some = {
-        n: slice(None, None, max(1, len(pairs.values[n]) // 2000)) for n, j in judges.items() if hasattr(j, "layers")
+        n: slice(None, None, max(1, len(pairs.values[n]) // 2000)) for n, j in judges.items() if hasattr(j, "features")
     }
-    real = {
-        n: (features(judges[n], pairs.values[n][s].float() / 127.5 - 1), pairs.labels[n][s]) for n, s in some.items()
-    }
+    real = {n: (judges[n].features(restored(pairs.values[n][s])), pairs.labels[n][s]) for n, s in some.items()}
     args.outdir.mkdir(parents=True, exist_ok=True)
     path = args.outdir / "result.json"
     result = json.loads(path.read_text()) if path.exists() else {"rows": []}

@@ -48,8 +48,7 @@ class Pairs:
 
     `values[name]` is `(N_m, C_m, H, W)`, stored, and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
     modality once; its partners are drawn anew from the same class. Items of the modalities `mirrored` are mirrored in half
-    of the rows. Where a class has no item in a modality, the row
-    lacks it: `present` is False there and the values are 0.
+    of the rows. Where a class has no item in a modality, the row lacks it: `present` is False there and the values are 0.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ import torch
 from scipy.io import wavfile
 from tqdm import tqdm
 
+from ..modalities.text import ALPHABET, Text, drawable
 from .loader import Table, stored
 
 SPECIAL = ("label", "split")
@@ -230,13 +231,21 @@ def _options(kind, values, grid, column):
         low, high = np.min([v["low"] for v in same], 0), np.max([v["high"] for v in same], 0)
         high = np.where(high > low, high, low + 1)
         return {"channels": channels, "low": tuple(map(float, low)), "high": tuple(map(float, high))}
-    longest = max(len(v["text"]) for v in values)
+    texts = [v["text"].rstrip() for v in values]
+    letters = "".join(sorted(set("".join(texts)) - {*ALPHABET, "\n"}))
+    strange = {letter for letter in letters if not drawable(letter)}  # reported with their lines when the data are read
+    texts = [t for t in texts if not strange & set(t)]
+    letters = "".join(letter for letter in letters if letter not in strange)
+    options = {"alphabet": ALPHABET + letters} if letters else {}
+    options |= {"lines": True} if any("\n" in t for t in texts) else {}
     for cell in ((8, 14), (6, 10), (5, 8), (4, 6), (3, 5)):
-        if (grid[1] // cell[0]) * (grid[0] // cell[1]) >= longest:
-            return {"cell": cell}
+        if Text.fits(texts, grid, cell, **options):
+            return {"cell": cell, **options}
+    side = next((s for s in range(8, 2048, 8) if Text.fits(texts, (s, s), (6, 10), **options)), 2048)
+    longest = max(texts, key=len, default="")
     raise ValueError(
-        f"the longest text of the column {column!r} has {longest} characters, and {(grid[1] // 3) * (grid[0] // 5)} of "
-        f"3 x 5 pixels fit on the grid of {grid[0]} x {grid[1]}; set a larger --config.data.grid"
+        f"the texts of the column {column!r} do not fit on the grid of {grid[0]} x {grid[1]}: the longest has {len(longest)} "
+        f"characters, {longest[:40]!r}; set a larger one, such as --config.data.grid='({side}, {side})'"
     )
 
 

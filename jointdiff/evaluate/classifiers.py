@@ -33,7 +33,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def features(self, channels: torch.Tensor) -> torch.Tensor:
-        """`(B, n)` float64."""
+        """`(B, C, H, W)` to `(B, n)` float64: the means over the grid of the last maps."""
         return torch.cat([self.body(part).mean((2, 3)) for part in channels.split(512)]).double()
 
 

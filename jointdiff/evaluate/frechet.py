@@ -7,12 +7,6 @@ of one model, not models of different data. Heusel et al. 2017, arXiv:1706.08500
 import torch
 
 
-@torch.no_grad()
-def features(judge, channels: torch.Tensor) -> torch.Tensor:
-    """`(B, C, H, W)` to `(B, n)` float64: the means over the grid of a classifier's last maps."""
-    return judge.features(channels)
-
-
 def frechet(a: torch.Tensor, b: torch.Tensor) -> float:
     """|m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) of two sets of features `(N, n)`; larger for few of them."""
     cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
