@@ -29,6 +29,7 @@ setup(
     package_data={"jointdiff": ["models/*", "evaluate/judges/*"]},
     install_requires=[
         "absl-py>=2.0",
+        "filelock>=3.12",
         "ml-collections>=1.0",
         "numpy>=1.26",
         "pillow>=10.1",

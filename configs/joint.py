@@ -17,6 +17,7 @@ def get_config():
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "cifar10"})
     c.modality.audio = modality("audio", "spoken_digits", {"fold": (1, 2), "window": 0.032}, {"variants": 16})
     c.backbone.unet.attention = (False, True, True)
+    c.backbone.blank = True
     # pictures are the hardest to draw and to tell apart
     c.loss.weight.digit, c.loss.weight.picture, c.loss.weight.text, c.loss.weight.audio = 0.8, 1.6, 0.6, 1.0
     c.loss.alone.picture = 9.0

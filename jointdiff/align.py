@@ -17,7 +17,7 @@ from .data import restored
 
 
 @torch.no_grad()
-def teacher_features(judge, values: torch.Tensor) -> torch.Tensor:
+def teacher_features(judge, values) -> torch.Tensor:
     """Features of stored items `(N, C_m, H, W)` and of their mirror images, the mean of both, centred, `(N, D)` float16."""
     parts = []
     for part in values.split(500):

@@ -8,13 +8,14 @@ import os
 import pathlib
 from typing import Any
 
+import numpy as np
 import torch
 from ml_collections import ConfigDict
 
 from .backbones import BACKBONES
 from .condition import CONDITIONS
 from .config import modality, plain
-from .data import SOURCES, Manifest, Pairs, Table, encode_source
+from .data import SOURCES, Manifest, Pairs, Stored, Table, code, encode_source, kept, save_items
 from .denoiser import Denoiser
 from .layout import Layout
 from .loss import TimePatterns
@@ -93,7 +94,7 @@ def denoiser(config, layout: Layout, data_mean=None, data_std=None, dtype=torch.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = cls(layout.shape[0], len(layout.names), **options)
-    return Denoiser(network, sde(config), layout, data_mean, data_std, dtype)
+    return Denoiser(network, sde(config), layout, data_mean, data_std, dtype, config.backbone.blank)
 
 
 def sde(config):
@@ -158,6 +159,19 @@ def data_root(config) -> pathlib.Path:
     return pathlib.Path(config.data.root or os.environ.get("JOINTDIFF_DATA") or "~/.cache/jointdiff").expanduser()
 
 
+def cache_root(config) -> pathlib.Path:
+    """Where what was made of data is kept: the data root, or the user's own cache when that may only be read."""
+    root = data_root(config)
+    there = next(p for p in (root, *root.absolute().parents) if p.exists())
+    return root if os.access(there, os.W_OK) else pathlib.Path("~/.cache/jointdiff").expanduser()
+
+
+def depends(config, name: str) -> list:
+    """What the encoded items of a modality depend on: the grid, and its entry without what training does with them."""
+    entry = plain(config.modality[name])
+    return [plain(config.data)["grid"], {k: entry[k] for k in ("kind", "source", "options", "source_options")}]
+
+
 def items(config, split: str, name: str):
     """One modality's raw items of a split, "train" or "test"."""
     entry = config.modality[name]
@@ -165,18 +179,32 @@ def items(config, split: str, name: str):
     return source(data_root(config), split, **plain(entry.source_options))
 
 
+def encoded(config, name: str, modality, split: str) -> tuple[Stored, np.ndarray]:
+    """One modality's items of a split and their labels, encoded the first time and found in files from then on."""
+    entry = config.modality[name]
+    source = lookup(SOURCES, entry.source, f"data source of {name!r}")
+
+    def write(folder):
+        raw = items(config, split, name)
+        save_items(folder / "items.npy", len(raw.labels), encode_source(modality, raw))
+        np.save(folder / "labels.npy", raw.labels)
+
+    about = [*depends(config, name), split, code(type(modality), source, encode_source)]
+    folder = kept(cache_root(config), entry.source, about, write)
+    return Stored(folder / "items.npy"), np.load(folder / "labels.npy")
+
+
 def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | Table:
     """The rows of a split, encoded."""
     if config.data.manifest:
         table = Manifest.open(config.data.manifest, config.data.outside).table(
-            modalities, split, config.seed, config.data.on_error, show
+            modalities, split, config.seed, config.data.on_error, show, cache_root(config)
         )
         table.mirrored = mirrored(config, modalities, split)
         return table
     values, labels = {}, {}
     for name, kind in modalities.items():
-        raw = items(config, split, name)
-        values[name], labels[name] = encode_source(kind, raw), raw.labels
+        values[name], labels[name] = encoded(config, name, kind, split)
     return Pairs(values, labels, config.seed, mirrored(config, modalities, split))
 
 

@@ -38,6 +38,7 @@ def default() -> ConfigDict:
 
     c.backbone = ConfigDict()
     c.backbone.name = "unet"  # unet, mlp
+    c.backbone.blank = False  # what is absent is shown to it as zeros, not as noise: what is there is found sooner
     c.backbone.unet = ConfigDict()
     c.backbone.unet.widths = (64, 128, 192)  # channels of each level; each halves the grid
     c.backbone.unet.blocks = (1, 2, 2)  # residual blocks of each level, down and up
@@ -64,7 +65,7 @@ def default() -> ConfigDict:
 
     c.loss.align = ConfigDict()  # see jointdiff.align
     c.loss.align.modality = ""  # whose judge teaches the network's lowest level; none when empty
-    c.loss.align.weight = 0.5
+    c.loss.align.weight = 4.0
     c.loss.align.below = 2.0  # noise-to-signal ratio, in the modality's own units, up to which it does
 
     c.optim = ConfigDict()

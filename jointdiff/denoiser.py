@@ -39,14 +39,15 @@ class Denoiser(nn.Module):
 
     `network(x, noise_levels)` maps `(B, C, H, W)` and `(B, M)` to `(B, C, H, W)`. `data_mean` and `data_std` hold one
     value a modality, `(M,)`, measured on training data and saved with the weights. Where t = 0 the estimate is x_t.
-    `dtype` is the network's autocast precision; all else is float32.
+    `dtype` is the network's autocast precision; all else is float32. With `blank` the network sees zeros where t = 1: noise
+    that nothing can be learned from would only have to be told from what matters.
     """
 
     def __init__(
-        self, network: nn.Module, sde: SDE, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32
+        self, network: nn.Module, sde: SDE, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32, blank=False
     ):
         super().__init__()
-        self.network, self.sde, self.layout, self.dtype = network, sde, layout, dtype
+        self.network, self.sde, self.layout, self.dtype, self.blank = network, sde, layout, dtype, blank
         modalities = len(layout.names)
         self.register_buffer("data_mean", torch.zeros(modalities) if data_mean is None else torch.as_tensor(data_mean))
         self.register_buffer("data_std", torch.ones(modalities) if data_std is None else torch.as_tensor(data_std))
@@ -70,6 +71,8 @@ class Denoiser(nn.Module):
         total = std**2 + ratio**2
         c_in, c_skip = total.rsqrt(), std**2 / total
         levels = (ratio / std)[:, self.first, 0, 0].clamp(min=1e-3).log() / 4
+        if self.blank:
+            c_in = torch.where(t < 1, c_in, 0.0)
         return Scales(
             levels, -mean * c_in, c_in / alpha, mean * ratio**2 / total, c_skip / alpha, ratio * std * total.rsqrt()
         )

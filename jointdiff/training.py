@@ -5,6 +5,7 @@ its weights, their averages, the optimizers and the step. A resumed run is the s
 """
 
 import contextlib
+import hashlib
 import pathlib
 import signal
 import sys
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from . import build, hub, processes, state
 from . import config as cfg
 from .align import Alignment, teacher_features
-from .data import restored
+from .data import Stored, code, kept, restored, save_items
 from .evaluate.judge import build_judge, build_judges
 from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
@@ -178,7 +179,14 @@ class Trainer:
         judge = build_judge(self.config, c.modality, self.modalities[c.modality])
         if not hasattr(judge, "features"):
             raise ValueError(f"{c.modality!r} is read, not classified: it has no features to align to")
-        wanted = teacher_features(judge, self.pairs.values[c.modality])
+        values = self.pairs.values[c.modality]
+
+        def write(folder):
+            save_items(folder / "items.npy", len(values), [teacher_features(judge, values)])
+
+        weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
+        about = [weights, values.digest(), code(teacher_features, type(judge))]
+        wanted = Stored(kept(build.cache_root(self.config), "features", about, write) / "items.npy")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             head = Alignment(network.context.in_features, wanted.shape[1])

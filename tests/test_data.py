@@ -176,7 +176,7 @@ def test_spoken_digits_are_downloaded_and_checked(tmp_path, monkeypatch):
 
 def test_encoding_is_exact_for_pictures():
     items = SOURCES["handwritten"](None, "test")
-    values = encode_source(Image((8, 8)), items)
+    values = torch.cat(list(encode_source(Image((8, 8)), items)))
     assert values.dtype == torch.uint8 and np.array_equal(values[:, 0].numpy(), items.raw)
 
 

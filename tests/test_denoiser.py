@@ -85,3 +85,14 @@ def test_scales_of_a_shared_time_are_kept_and_are_those_of_a_time_a_row(generato
         for _ in range(2):
             assert torch.equal(denoiser(x, t), by_row)
     assert len(denoiser.kept) == 2
+
+
+def test_what_is_absent_is_blank_and_all_else_is_as_it_was(generator):
+    x = torch.randn(3, sum(LAYOUT.channels.values()), *LAYOUT.grid, generator=generator)
+    t = torch.rand(3, len(LAYOUT.names), generator=generator, dtype=torch.float64) * 0.9
+    t[0, 0] = t[1] = 1.0
+    t = LAYOUT.expand(t)
+    plain, blank = (Denoiser(Probe(0.5), SDES["vp"](), LAYOUT, MEAN, STD, blank=b) for b in (False, True))
+    assert torch.equal(plain(x, t), blank(x, t))  # the rest of the estimate does not depend on it
+    gone, noise, shown = (t == 1).expand_as(x), plain.network.x, blank.network.x
+    assert (shown[gone] == 0).all() and torch.equal(shown[~gone], noise[~gone]) and gone.any()

@@ -103,7 +103,7 @@ def test_real_rows_reach_the_ceiling(tmp_path, monkeypatch):
     items = SOURCES["handwritten"](None, "test")
     modality = build.modalities(c)["image"]
     judge = build_judge(c, "image", modality)
-    values = encode_source(modality, items)
+    values = torch.cat(list(encode_source(modality, items)))
     pairs = Pairs({"image": values, "audio": values}, {"image": items.labels, "audio": items.labels})
 
     class Real:

@@ -118,7 +118,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_a_loss_that_is_not_finite_names_step_modality_and_level(tmp_path):
     trainer = Trainer(tiny(), tmp_path)
     trainer.update()
-    trainer.pairs.values["audio"] = trainer.pairs.values["audio"].float() * float("nan")
+    trainer.pairs.values["audio"] = trainer.pairs.values["audio"][:].float() * float("nan")
     with pytest.raises(NotFinite, match=r"'audio' at step 1 is not finite, at noise-to-signal \d.*the data hold"):
         for _ in range(5):
             trainer.update()

@@ -1,9 +1,10 @@
 """Rows of aligned values from encoded items: paired by class with fresh partners, or as they stand in a table.
 
-Everything fits in memory, as uint8 channels where 8 bits are enough. Row k of training is a pure function of (seed, k), so
-where a run stands in its data is one integer.
+Items are tensors, or `Stored` in files, as uint8 channels where 8 bits are enough. Row k of training is a pure function of
+(seed, k), so where a run stands in its data is one integer.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,10 @@ from tqdm import tqdm
 from ..streams import stream
 
 
-def encode_source(modality, items, chunk: int = 2048) -> torch.Tensor:
-    """A source's raw items as stored channels `(N, C, H, W)`."""
-    parts = []
+def encode_source(modality, items, chunk: int = 2048) -> Iterator[torch.Tensor]:
+    """A source's raw items as stored channels `(N, C, H, W)`, in parts."""
     for i in tqdm(range(0, len(items.labels), chunk), desc="encoding", unit="part", leave=False, disable=None):
-        parts.append(stored(modality, modality.encode(items.raw[i : i + chunk])))
-    return torch.cat(parts)
+        yield stored(modality, modality.encode(items.raw[i : i + chunk]))
 
 
 def stored(modality, channels: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ lines may also hold numbers, nested as an array. Empty cells, and keys that a li
 
 import csv
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -22,11 +23,13 @@ from tqdm import tqdm
 
 from ..modalities.text import ALPHABET, Text, drawable
 from .loader import Table, stored
+from .store import Stored, code, kept, save_items
 
 SPECIAL = ("label", "split")
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 ARRAYS = (".npy", ".npz")
 SIDE = 64  # longest side of a grid that is proposed
+PARALLEL = 2000  # cells from which on a column is read by several processes
 TEST_EVERY = 10  # without a column `split`, this part of the rows is the test split
 
 
@@ -88,8 +91,8 @@ class Manifest:
         none = -1 if names else 0
         return np.array([names.index(label) if label is not None else none for label in self.labels], dtype=np.int64)
 
-    def table(self, modalities: dict, split: str, seed: int = 0, on_error: str = "stop", show=print) -> Table:
-        """The rows of a split as stored channels.
+    def table(self, modalities: dict, split: str, seed=0, on_error="stop", show=print, root="~/.cache/jointdiff") -> Table:
+        """The rows of a split as stored channels, kept under `root`.
 
         Every cell of every row is read first, of both splits: what cannot be read is listed with line number and reason,
         all of it at once, in a ValueError; with on_error = "skip" those rows are left out, and `show` is told how many.
@@ -99,37 +102,52 @@ class Manifest:
         lost = [n for n in modalities if n not in self.columns]
         if lost:
             raise ValueError(f"{self.path} has no column {lost[0]!r}; it has {', '.join(self.columns)}")
-        read, wrong = {n: {} for n in modalities}, {}
-        for row in tqdm(range(len(self.lines)), desc="reading", unit="row", leave=False, disable=None):
-            for name, modality in modalities.items():
-                if self.cells[name][row] is None:
-                    continue
-                try:
-                    channels = modality.encode(modality.read(self.value(self.cells[name][row])))
-                    read[name][row] = stored(modality, channels)[0]
-                except ValueError as error:
-                    wrong.setdefault(row, []).append(f"line {self.lines[row]}, {name}: {error}")
+        kept, wrong = {}, {}
+        for name, modality in modalities.items():
+            kept[name], errors = self.column(name, modality, pathlib.Path(root).expanduser())
+            for row, error in errors.items():
+                wrong.setdefault(row, []).append(f"line {self.lines[row]}, {name}: {error}")
         if wrong and on_error == "stop":
-            listed = "\n  ".join(reason for reasons in wrong.values() for reason in reasons)
+            listed = "\n  ".join(reason for row in sorted(wrong) for reason in wrong[row])
             raise ValueError(
                 f"{len(wrong)} of {len(self.lines)} rows of {self.path} cannot be read; mend them, or go on without them by "
                 f"--config.data.on_error=skip\n  {listed}"
             )
         if wrong:
             show(f"{len(wrong)} of {len(self.lines)} rows of {self.path} cannot be read and are left out")
-        rows = [r for r in range(len(self.lines)) if r not in wrong and any(r in v for v in read.values())]
-        rows = [r for r in rows if self.splits[r] == split]
-        if not rows:
+        there = {n: np.array([cell is not None for cell in self.cells[n]]) for n in modalities}
+        use = np.any(list(there.values()), axis=0) & (np.array(self.splits) == split)
+        use[list(wrong)] = False
+        if not use.any():
             raise ValueError(f"{self.path} has no row for the {split} split")
         index, values = {}, {}
         for name in modalities:
-            have = [r for r in rows if r in read[name]]
-            if not have:
+            mine = there[name] & use
+            if not mine.any():
                 raise ValueError(f"the column {name!r} of {self.path} is empty in all rows of the {split} split")
-            place = {r: i for i, r in enumerate(have)}
-            index[name] = torch.tensor([place.get(r, -1) for r in rows])
-            values[name] = torch.stack([read[name][r] for r in have])
-        return Table(values, index, torch.from_numpy(self.classes()[rows]), seed)
+            place = np.cumsum(there[name]) - 1  # of each row in the file of the column
+            values[name] = Stored(kept[name], torch.from_numpy(place[mine]))
+            index[name] = torch.from_numpy(np.where(mine, np.cumsum(mine) - 1, -1)[use])
+        return Table(values, index, torch.from_numpy(self.classes()[use]), seed)
+
+    def column(self, name: str, modality, root: pathlib.Path) -> tuple[pathlib.Path, dict[int, str]]:
+        """The file of a column's items, in the order of its cells, and what is wrong with those that cannot be read.
+
+        It stands for the modality's options, the cells, and the size and time of every file that they name.
+        """
+        rows = [r for r, cell in enumerate(self.cells[name]) if cell is not None]
+        cells = [self.value(self.cells[name][r]) for r in rows]
+
+        def write(folder):
+            errors, read = {}, Cells(modality, cells)
+            save_items(folder / "items.npy", len(rows), _parts(read, rows, errors, f"reading {name}"))
+            (folder / "wrong.json").write_text(json.dumps(errors))
+
+        options = {k: np.asarray(v).tolist() for k, v in vars(modality).items()}
+        about = [type(modality).__name__, options, code(type(modality), Manifest), rows, [_identity(c) for c in cells]]
+        folder = kept(root, name, about, write)
+        wrong = json.loads((folder / "wrong.json").read_text())
+        return folder / "items.npy", {int(row): error for row, error in wrong.items()}
 
     def propose(self, grid: tuple[int, int] | None = None) -> tuple[tuple[int, int], dict[str, tuple[str, dict]]]:
         """The grid (when it is not given), and `{column: (kind of modality, its options)}`, from a look at the files.
@@ -190,6 +208,45 @@ class Manifest:
             PIL.Image.DecompressionBombError,
         ):
             return None
+
+
+class Cells(torch.utils.data.Dataset):
+    """A column's cells, each read and encoded when it is asked for: an array, or what is wrong with it."""
+
+    def __init__(self, modality, cells: list):
+        self.modality, self.cells = modality, cells
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __getitem__(self, place: int) -> np.ndarray | str:
+        try:
+            return stored(self.modality, self.modality.encode(self.modality.read(self.cells[place])))[0].numpy()
+        except ValueError as error:
+            return str(error)
+
+
+def _parts(read: Cells, rows: list[int], errors: dict, what: str):
+    """The items of all cells in parts, zeros for those that cannot be read, which go to `errors` by row."""
+    blank = stored(read.modality, torch.zeros(1, read.modality.channels, *read.modality.grid))
+    workers = min(os.cpu_count() or 1, 8) if len(read) > PARALLEL else 0
+    loader = torch.utils.data.DataLoader(read, batch_size=64, num_workers=workers, collate_fn=list)
+    with tqdm(total=len(read), desc=what, unit="item", leave=False, disable=None) as bar:
+        for part in loader:
+            errors |= {rows[bar.n + i]: item for i, item in enumerate(part) if isinstance(item, str)}
+            yield torch.cat([blank if isinstance(item, str) else torch.from_numpy(item)[None] for item in part])
+            bar.update(len(part))
+
+
+def _identity(cell):
+    """What tells a cell's content: the path, size and time of a file; a text; an array's numbers."""
+    if isinstance(cell, np.ndarray):
+        return [cell.shape, hashlib.sha256(cell.tobytes()).hexdigest()]
+    try:
+        about = os.stat(cell) if _is_path(cell) else None
+    except OSError:
+        about = None
+    return [cell, about.st_size, about.st_mtime_ns] if about else cell
 
 
 def _is_path(cell) -> bool:

@@ -13,11 +13,11 @@ import pathlib
 import torch
 
 from .. import build
-from .. import config as cfg
 from ..data import restored
 from ..files import write_atomically
 from .classifiers import NETWORKS, TRAINERS, Classifier
 
+MOST = 100_000  # items that a judge is trained on
 VERSION = 2  # part of a judge's name: raise it when a training in `classifiers` changes
 RECIPES = {"cifar10": "airbench"}  # by source; `small` for all others
 SHIPPED = pathlib.Path(__file__).parent / "judges"
@@ -52,7 +52,7 @@ def build_judge(config, name: str, modality, data=None) -> Reader | Classifier |
         if reads and (names := named(modality, data.values[name], data.labels[name])):
             return Reader(modality, names)
     file = f"{judge_id(config, name, data if own else None)}.safetensors"
-    cached = build.data_root(config) / "classifiers" / file
+    cached = build.cache_root(config) / "classifiers" / file
     for path in (SHIPPED / file, cached):
         if path.is_file():
             return load_judge(path)
@@ -65,9 +65,10 @@ def labelled(labels: torch.Tensor) -> torch.Tensor:
     return labels[labels >= 0]
 
 
-def named(modality, values: torch.Tensor, labels: torch.Tensor) -> dict[str, int]:
+def named(modality, values, labels: torch.Tensor) -> dict[str, int]:
     """`{text: class}` where every class has one text and no two the same; otherwise empty."""
-    pairs = {(int(label), text) for label, text in zip(labels, modality.decode(restored(values)))}
+    texts = (text for part in values.split(4096) for text in modality.decode(restored(part)))
+    pairs = {(int(label), text) for label, text in zip(labels, texts)}
     names = {text: label for label, text in pairs}
     return names if len(names) == len(pairs) == len(labels.unique()) else {}
 
@@ -78,13 +79,10 @@ def recipe(config, name: str) -> str:
 
 def judge_id(config, name: str, data=None) -> str:
     """What names a judge: its source, and a digest of all that its training depends on, `data` too where it is a user's."""
-    entry = config.modality[name]
-    depends = {k: entry[k] for k in ("kind", "source", "options", "source_options")}
-    depends = {k: v.to_dict() if hasattr(v, "to_dict") else v for k, v in depends.items()}
-    digest = hashlib.sha256(json.dumps([VERSION, cfg.plain(config.data)["grid"], depends], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, *build.depends(config, name)], sort_keys=True).encode())
     if data is not None:
-        digest.update(data.values[name].numpy().tobytes() + data.labels[name].numpy().tobytes())
-    return f"{entry.source}-{digest.hexdigest()[:12]}"
+        digest.update(data.values[name].digest().encode() + data.labels[name].numpy().tobytes())
+    return f"{config.modality[name].source}-{digest.hexdigest()[:12]}"
 
 
 def train_judge(config, name: str, modality, seed: int = 0, data=None, **options) -> Classifier:
@@ -92,7 +90,8 @@ def train_judge(config, name: str, modality, seed: int = 0, data=None, **options
     data = data or build.data(config, {name: modality}, "train")
     if modality.rate:
         options["shift"] = 0  # a tone that is moved is another tone
-    known = data.labels[name] >= 0
+    known = (data.labels[name] >= 0).nonzero()[:, 0]
+    known = known[:: -(-len(known) // MOST) or 1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TRAINERS[recipe(config, name)](data.values[name][known], data.labels[name][known], seed, **options)
