@@ -5,6 +5,8 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "demo": ["gradio>=6"],
     "plots": ["matplotlib>=3.8"],
+    "sound": ["soundfile>=0.12"],
+    "parquet": ["pyarrow>=14"],
     "hub": ["huggingface_hub>=0.30"],
     "test": [
         "pytest>=8",
@@ -14,6 +16,8 @@ EXTRAS = {
         "huggingface_hub>=0.30",
         "gradio>=6",
         "selenium>=4.20",
+        "pyarrow>=14",
+        "soundfile>=0.12",
     ],
 }
 

@@ -57,7 +57,7 @@ def resolve(config, show=print) -> ConfigDict:
     grid, proposed = manifest.propose(tuple(config.data.grid) if any(config.data.grid) else None)
     config.data.grid = grid
     config.data.modalities = tuple(config.data.modalities) or tuple(proposed)
-    show(f"{config.data.manifest}: {len(manifest.lines)} rows on a grid of {grid[0]} x {grid[1]}")
+    show(f"{config.data.manifest}: {len(manifest.places)} rows on a grid of {grid[0]} x {grid[1]}")
     for name in config.data.modalities:
         if name not in config.modality:
             if name not in proposed:

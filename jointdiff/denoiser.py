@@ -44,7 +44,14 @@ class Denoiser(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, sde: SDE, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32, blank=False
+        self,
+        network: nn.Module,
+        sde: SDE,
+        layout: Layout,
+        data_mean=None,
+        data_std=None,
+        dtype=torch.float32,
+        blank=False,
     ):
         super().__init__()
         self.network, self.sde, self.layout, self.dtype, self.blank = network, sde, layout, dtype, blank

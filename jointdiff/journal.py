@@ -29,6 +29,11 @@ def log_losses(writer, layout: Layout, history: list[dict], step: int) -> str:
             at = chosen & (level[:, column] == i)
             if at.any():
                 writer.add_scalar(f"loss_by_noise/{name}_above_{low:g}", float(loss[at, column].mean()), step)
+    apart = torch.cat([h["alignment"] for h in history])
+    if len(apart):
+        means["alignment"] = float(apart.mean())
+        if writer:
+            writer.add_scalar("loss/alignment", means["alignment"], step)
     return "loss " + " ".join(f"{n} {m:.3f}" for n, m in means.items())
 
 

@@ -240,7 +240,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
-        losses = []
+        losses, far = [], []
         size = share // c.accumulate
         for part in range(c.accumulate):
             rows = slice(part * size, (part + 1) * size)
@@ -254,6 +254,7 @@ class Trainer:
                 total = (loss * self.weights).sum() + self.config.loss.align.weight * (apart * counts).sum()
                 (total / share).backward()
             losses.append(loss.detach())
+            far.append(apart.detach()[counts > 0] if self.alignment else apart.detach()[:0])
         loss = torch.cat(losses).cpu()
         self.check(loss, times, values)
         if self.config.optim.clip:
@@ -262,7 +263,7 @@ class Trainer:
             optimizer.step()
         self.average.update(self.denoiser.network, step)
         self.step += 1
-        return {"loss": loss, "ratio": times.ratio, "target": times.target}
+        return {"loss": loss, "ratio": times.ratio, "target": times.target, "alignment": torch.cat(far).cpu()}
 
     def aligned(self, index, times: Times, rows: slice):
         """The teacher's features of some rows, and which of them count: those that have the item, with little noise."""

@@ -110,3 +110,27 @@ def test_bad_sounds_say_what_is_wrong(tmp_path):
     wavfile.write(tmp_path / "long.wav", 8000, np.zeros(20000, np.int16))
     with pytest.raises(ValueError, match="lasts 2.50 s; 1 s fit"):
         AUDIO.read(str(tmp_path / "long.wav"))
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
+def test_compressed_files_are_read_as_wav_is(tmp_path, suffix):
+    import soundfile
+
+    kind = Audio((32, 32), seconds=0.5)
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000).astype(np.float32)
+    soundfile.write(tmp_path / f"a.{suffix}", wave, 16000)
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    one, two = (kind.encode(kind.read(str(tmp_path / f"a.{s}"))) for s in (suffix, "wav"))
+    assert (one - two).abs().mean() < (0.001 if suffix == "flac" else 0.1)
+    (tmp_path / f"b.{suffix}").write_text("no sound")
+    for name, message in ((f"b.{suffix}", "is not a sound that can be read"), (f"c.{suffix}", "no sound at")):
+        with pytest.raises(ValueError, match=message):
+            kind.read(str(tmp_path / name))
+
+
+def test_what_is_too_long_is_refused_or_cut():
+    wave = np.sin(np.arange(16000) / 5)
+    with pytest.raises(ValueError, match=r"lasts 2.00 s; 1 s fit; .*options.cut=true"):
+        Audio((32, 32)).read((wave, 8000))
+    kept = Audio((32, 32), cut=True).read((wave, 8000))[0]
+    assert np.allclose(kept, wave[:8000])

@@ -149,3 +149,54 @@ def test_array_files(tmp_path):
     for name in ("a.npy", "a.npz"):
         assert np.array_equal(array.read(str(tmp_path / name))[0, 0], value)
     assert np.array_equal(array.read(value)[0, 0], value)
+
+
+def test_a_folder_of_folders_is_a_table(tmp_path):
+    folder(tmp_path / "one" if (tmp_path / "one").mkdir() is None else None)
+    whole = tmp_path / "all"
+    for name, suffix in (("photo", ".png"), ("bands", ".npy"), ("note", ".txt")):
+        (whole / name).mkdir(parents=True)
+        for i in range(20):
+            if suffix == ".txt":
+                (whole / name / f"{i:02d}.txt").write_text(f"no {i}\n")
+            elif (i, name) != (7, "bands"):
+                source = tmp_path / "one" / f"{'b' if name == 'bands' else ''}{i}{suffix}"
+                (whole / name / f"{i:02d}{suffix}").write_bytes(source.read_bytes())
+    c = build.resolve(own(whole, **{"data.grid": (20, 40)}), lambda line: None)
+    assert c.data.modalities == ("bands", "note", "photo")
+    table = build.data(c, build.modalities(c), "train")
+    assert len(table) == 18 and (table.index["bands"] < 0).sum() == 1
+    assert "no 5" in build.modalities(c)["note"].decode(table.rows(0, 18).values["note"])
+    (whole / "photo" / "03.png").write_text("no picture")
+    with pytest.raises(ValueError, match="row 03, photo"):
+        build.data(c, build.modalities(c), "train")
+    (whole / "photo" / "03.jpg").write_text("")
+    with pytest.raises(ValueError, match="two files for the row '03'"):
+        Manifest.open(whole)
+    for split in ("train", "test"):
+        (tmp_path / "split" / split).mkdir(parents=True)
+        for name in ("photo", "bands"):
+            (whole / name).rename(tmp_path / "split" / split / name) if split == "train" else None
+    (tmp_path / "split" / "test" / "bands").mkdir()
+    np.save(tmp_path / "split" / "test" / "bands" / "x.npy", np.zeros((2, 12, 8)))
+    (tmp_path / "split" / "train" / "photo" / "03.jpg").unlink()
+    splits = Manifest.open(tmp_path / "split").splits
+    assert splits.count("train") == 20 and splits[-1] == "test" and len(splits) == 21
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no rows with values; expected a folder a modality"):
+        Manifest.open(tmp_path / "empty")
+
+
+def test_parquet_tables(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    values = np.arange(20 * 2 * 4 * 6).reshape(20, 2, 4, 6)
+    columns = {"bands": values.tolist(), "note": [f"no {i}" for i in range(20)], "label": [i % 2 for i in range(20)]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    c = build.resolve(own(tmp_path / "t.parquet", **{"data.grid": (8, 24)}), lambda line: None)
+    table = build.data(c, build.modalities(c), "train")
+    assert c.modality.bands.options.high[1] == values[:, 1].max() and table.classes.tolist()[:4] == [0, 1, 0, 1]
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 no table")
+    with pytest.raises(ValueError, match="t.parquet cannot be read"):
+        Manifest.open(tmp_path / "t.parquet")

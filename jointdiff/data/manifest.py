@@ -1,8 +1,11 @@
 """A user's own data: a table of files and values, read without a line of code.
 
-A manifest is a CSV file with a header, or JSON lines. A column is a modality; the columns `label` and `split` ("train",
-"test") are special. A cell is a path (from the manifest's folder) of a picture, a WAV file or an array, or a text; JSON
-lines may also hold numbers, nested as an array. Empty cells, and keys that a line lacks, are missing there.
+A manifest is a CSV file with a header, JSON lines, or Parquet. A column is a modality; the columns `label` and `split`
+("train", "test") are special. A cell is a path (from the manifest's folder) of a picture, a sound or an array, or a text;
+JSON lines and Parquet may also hold numbers, nested as an array. Empty cells, and keys that a line lacks, are missing there.
+
+A folder of folders is one as well: `photo/0001.jpg`, `depth/0001.npy`, `caption/0001.txt`. The folders are modalities, what
+has the same stem is a row, and all of it may stand under `train` and `test`.
 """
 
 import csv
@@ -18,9 +21,9 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
-from scipy.io import wavfile
 from tqdm import tqdm
 
+from ..modalities.audio import SOUNDS, load
 from ..modalities.text import ALPHABET, Text, drawable
 from .loader import Table, stored
 from .store import Stored, code, kept, save_items
@@ -28,6 +31,7 @@ from .store import Stored, code, kept, save_items
 SPECIAL = ("label", "split")
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 ARRAYS = (".npy", ".npz")
+EXPECTED = {False: "header and a column", True: "folder"}
 SIDE = 64  # longest side of a grid that is proposed
 PARALLEL = 2000  # cells from which on a column is read by several processes
 TEST_EVERY = 10  # without a column `split`, this part of the rows is the test split
@@ -35,53 +39,50 @@ TEST_EVERY = 10  # without a column `split`, this part of the rows is the test s
 
 @dataclasses.dataclass
 class Manifest:
-    """`columns` in order; `cells[column]` a value or None a row; `lines` the rows' line numbers in the file."""
+    """`columns` in order; `cells[column]` a value or None a row; `places` say where each row stands, such as "line 3"."""
 
     path: pathlib.Path
     columns: tuple[str, ...]
     cells: dict[str, list[Any]]
     labels: list[str | None]
     splits: list[str]
-    lines: list[int]
+    places: list[str]
 
     @classmethod
     def open(cls, path, outside: bool = False) -> "Manifest":
         """Read the table; ValueError with line numbers for what is no table, or, if not `outside`, leads out of its folder."""
         path = pathlib.Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise ValueError(f"no manifest at {path}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the manifest {path} cannot be read: {error}") from None
-        rows = _json_rows(path, text) if path.suffix in (".jsonl", ".json") else _csv_rows(path, text)
+        rows = _rows(path)
         columns = list(dict.fromkeys(k for _, row in rows for k in row if k not in SPECIAL))
         used = [c for c in columns if any(row.get(c) not in (None, "") for _, row in rows)]
         if not rows or not used:
-            raise ValueError(f"the manifest {path} has no rows with values; expected a header and a column a modality")
+            raise ValueError(
+                f"the manifest {path} has no rows with values; expected a {EXPECTED[path.is_dir()]} a modality"
+            )
         cells = {c: [None if row.get(c) in (None, "") else row[c] for _, row in rows] for c in used}
-        home = os.path.abspath(path.parent)
-        for line, row in [] if outside else rows:
+        folder = path if path.is_dir() else path.parent
+        home = os.path.abspath(folder)
+        for place, row in [] if outside else rows:
             for column in used:
                 cell = row.get(column)
-                if _is_path(cell) and os.path.commonpath([home, os.path.abspath(path.parent / cell)]) != home:
+                if _is_path(cell) and os.path.commonpath([home, os.path.abspath(folder / cell)]) != home:
                     raise ValueError(
-                        f"{path}, line {line}, {column}: {cell!r} lies outside of the manifest's folder; if that is meant, "
+                        f"{path}, {place}, {column}: {cell!r} lies outside of the manifest's folder; if that is meant, "
                         "--config.data.outside=true"
                     )
         splits = []
-        for i, (line, row) in enumerate(rows):
+        for i, (place, row) in enumerate(rows):
             split = row.get("split") or ("test" if i % TEST_EVERY == TEST_EVERY - 1 else "train")
             if split not in ("train", "test"):
-                raise ValueError(f"{path}, line {line}: split is {split!r}; expected train or test")
+                raise ValueError(f"{path}, {place}: split is {split!r}; expected train or test")
             splits.append(split)
         labels = [None if row.get("label") in (None, "") else str(row["label"]) for _, row in rows]
-        return cls(path, tuple(used), cells, labels, splits, [line for line, _ in rows])
+        return cls(path, tuple(used), cells, labels, splits, [place for place, _ in rows])
 
     def value(self, cell):
         """A cell as a modality reads it: a path made absolute, a text, or an array."""
         if isinstance(cell, str):
-            found = self.path.parent / cell
+            found = (self.path if self.path.is_dir() else self.path.parent) / cell
             return str(found) if _is_path(cell) else cell
         return np.asarray(cell, dtype=np.float64)
 
@@ -91,7 +92,9 @@ class Manifest:
         none = -1 if names else 0
         return np.array([names.index(label) if label is not None else none for label in self.labels], dtype=np.int64)
 
-    def table(self, modalities: dict, split: str, seed=0, on_error="stop", show=print, root="~/.cache/jointdiff") -> Table:
+    def table(
+        self, modalities: dict, split: str, seed=0, on_error="stop", show=print, root="~/.cache/jointdiff"
+    ) -> Table:
         """The rows of a split as stored channels, kept under `root`.
 
         Every cell of every row is read first, of both splits: what cannot be read is listed with line number and reason,
@@ -106,15 +109,15 @@ class Manifest:
         for name, modality in modalities.items():
             kept[name], errors = self.column(name, modality, pathlib.Path(root).expanduser())
             for row, error in errors.items():
-                wrong.setdefault(row, []).append(f"line {self.lines[row]}, {name}: {error}")
+                wrong.setdefault(row, []).append(f"{self.places[row]}, {name}: {error}")
         if wrong and on_error == "stop":
             listed = "\n  ".join(reason for row in sorted(wrong) for reason in wrong[row])
             raise ValueError(
-                f"{len(wrong)} of {len(self.lines)} rows of {self.path} cannot be read; mend them, or go on without them by "
+                f"{len(wrong)} of {len(self.places)} rows of {self.path} cannot be read; mend them, or go on without them by "
                 f"--config.data.on_error=skip\n  {listed}"
             )
         if wrong:
-            show(f"{len(wrong)} of {len(self.lines)} rows of {self.path} cannot be read and are left out")
+            show(f"{len(wrong)} of {len(self.places)} rows of {self.path} cannot be read and are left out")
         there = {n: np.array([cell is not None for cell in self.cells[n]]) for n in modalities}
         use = np.any(list(there.values()), axis=0) & (np.array(self.splits) == split)
         use[list(wrong)] = False
@@ -170,8 +173,8 @@ class Manifest:
         return grid, out
 
     def _first(self, column):
-        line, cell = next((n, c) for n, c in zip(self.lines, self.cells[column]) if c is not None)
-        return f"{cell!r} in line {line}"
+        place, cell = next((p, c) for p, c in zip(self.places, self.cells[column]) if c is not None)
+        return f"{cell!r} in {place}"
 
     def _look(self, cell) -> dict | None:
         """What a cell is: its kind, size and range; None when it is missing or cannot be read."""
@@ -188,8 +191,8 @@ class Manifest:
                 with open(value, "rb"):
                     value = np.load(value, allow_pickle=False)
                 return _array(value[value.files[0]] if hasattr(value, "files") else value)
-            if suffix == ".wav":
-                rate, wave = wavfile.read(value)
+            if suffix in SOUNDS:
+                wave, rate = load(value)
                 return {"kind": "audio", "rate": int(rate), "seconds": len(wave) / rate}
             with PIL.Image.open(value) as file:
                 file.load()
@@ -251,7 +254,7 @@ def _identity(cell):
 
 def _is_path(cell) -> bool:
     suffix = pathlib.PurePath(cell).suffix.lower() if isinstance(cell, str) and len(cell) < 4096 else ""
-    return suffix in (*PICTURES, *ARRAYS, ".wav")
+    return suffix in (*PICTURES, *ARRAYS, *SOUNDS)
 
 
 def _array(value):
@@ -306,6 +309,49 @@ def _options(kind, values, grid, column):
     )
 
 
+def _rows(path: pathlib.Path) -> list[tuple[str, dict]]:
+    """Where each row stands, and `{column: cell}`."""
+    if path.is_dir():
+        return [row for part in ("train", "test") for row in _folder_rows(path, part)] or _folder_rows(path)
+    if path.suffix == ".parquet":
+        return _parquet_rows(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError(f"no manifest at {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the manifest {path} cannot be read: {error}") from None
+    return _json_rows(path, text) if path.suffix in (".jsonl", ".json") else _csv_rows(path, text)
+
+
+def _folder_rows(path: pathlib.Path, split: str = ""):
+    """The rows of `path / split`: its folders are columns, the stems of their files rows; a text file is its text."""
+    rows = {}
+    for folder in sorted(p for p in (path / split).glob("*/") if not p.name.startswith(".")):
+        for file in sorted(folder.iterdir()):
+            if file.name.startswith(".") or not (_is_path(file.name) or file.suffix.lower() == ".txt"):
+                continue
+            row = rows.setdefault(file.stem, {"split": split})
+            if folder.name in row:
+                raise ValueError(f"{folder} has two files for the row {file.stem!r}: {file.name} and another")
+            row[folder.name] = file.read_text().strip() if file.suffix == ".txt" else str(file.relative_to(path))
+    return [(f"row {stem}", rows[stem]) for stem in sorted(rows)]
+
+
+def _parquet_rows(path: pathlib.Path):
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError(f"{path} needs pyarrow to be read; type: pip install 'jointdiff[parquet]'") from None
+    try:
+        return [(f"row {i}", row) for i, row in enumerate(parquet.read_table(path).to_pylist())]
+    except FileNotFoundError:
+        raise ValueError(f"no manifest at {path}") from None
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ValueError(f"the manifest {path} cannot be read: {error}") from None
+
+
 def _csv_rows(path, text):
     try:
         reader = csv.reader(text.splitlines(), strict=True)
@@ -318,7 +364,7 @@ def _csv_rows(path, text):
                 continue
             if len(row) != len(head):
                 raise ValueError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(head)}")
-            rows.append((reader.line_num, dict(zip([h.strip() for h in head], row))))
+            rows.append((f"line {reader.line_num}", dict(zip([h.strip() for h in head], row))))
         return rows
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
@@ -335,5 +381,5 @@ def _json_rows(path, text):
             raise ValueError(f"{path}, line {number}: no JSON: {error}") from None
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
-        rows.append((number, row))
+        rows.append((f"line {number}", row))
     return rows

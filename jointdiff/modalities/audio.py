@@ -17,6 +17,10 @@ from scipy.io import wavfile
 from scipy.signal import resample_poly
 
 
+COMPRESSED = (".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+SOUNDS = (".wav", *COMPRESSED)
+
+
 class Audio:
     """Raw form: a list of float waveforms in [-1, 1], 1-d, at `rate` Hz, at most `seconds` long; shorter ones end in silence.
 
@@ -24,6 +28,7 @@ class Audio:
         grid: (H, W). fold: (bands / H, frames / W). rate: Hz. seconds: length of the canvas.
         window: seconds of an STFT window. lowest, highest: Hz, range of the bands (highest: half the rate when 0).
         range_db: decibels from full scale to silence; what is quieter is silence.
+        cut: whether a file that is longer than the canvas is cut, rather than refused.
     """
 
     def __init__(
@@ -36,8 +41,10 @@ class Audio:
         lowest: float = 40.0,
         highest: float = 0.0,
         range_db: float = 60.0,
+        cut: bool = False,
     ):
         self.grid, self.rate, self.seconds, self.fold, self.range_db = tuple(grid), rate, seconds, tuple(fold), range_db
+        self.cut = cut
         self.channels = fold[0] * fold[1]
         self.bands, self.frames = fold[0] * grid[0], fold[1] * grid[1]
         self.samples = round(rate * seconds)
@@ -144,13 +151,13 @@ class Audio:
         return wave
 
     def read(self, argument) -> list[np.ndarray]:
-        """A sound of any rate, mono or stereo: the path of a WAV file, or a waveform with its rate, `(wave, rate)`."""
+        """A sound of any rate, mono or stereo: the path of a file (see `load`), or a waveform with its rate, `(wave, rate)`."""
         if isinstance(argument, tuple) and len(argument) == 2:
             wave, rate = argument if np.ndim(argument[1]) == 0 else argument[::-1]
             return [self.fit(np.asarray(wave), rate, "the sound")]
         if not isinstance(argument, str | os.PathLike):
             raise ValueError(
-                f"expected the path of a WAV file, or a waveform with its rate (wave, rate), got {type(argument).__name__}"
+                f"expected the path of a sound, or a waveform with its rate (wave, rate), got {type(argument).__name__}"
             )
         wave, rate = load(argument)
         return [self.fit(wave, rate, repr(os.fspath(argument)))]
@@ -161,8 +168,11 @@ class Audio:
             raise ValueError(f"{what} has shape {wave.shape} and a rate of {rate} Hz; expected (n,) or (n, k) samples")
         if not np.isfinite(wave).all():
             raise ValueError(f"{what} holds values that are not finite")
-        if len(wave) / rate > self.seconds + 0.5 / self.rate:
-            raise ValueError(f"{what} lasts {len(wave) / rate:.2f} s; {self.seconds:g} s fit")
+        if len(wave) / rate > self.seconds + 0.5 / self.rate and not self.cut:
+            raise ValueError(
+                f"{what} lasts {len(wave) / rate:.2f} s; {self.seconds:g} s fit; to keep its beginning, set cut=true among the "
+                "modality's options (--config.modality.NAME.options.cut=true)"
+            )
         return self.convert(wave, rate)[: self.samples]
 
     def picture(self, channels: torch.Tensor) -> np.ndarray:
@@ -175,8 +185,13 @@ class Audio:
 
 
 def load(path: str | os.PathLike) -> tuple[np.ndarray, int]:
-    """The waveform in a WAV file, `(n,)` or `(n, k)`, and its rate; ValueError that says what is wrong with it."""
+    """The waveform in a file, `(n,)` or `(n, k)`, and its rate; ValueError that says what is wrong with it.
+
+    WAV, and what libsndfile reads (FLAC, OGG, MP3, AIFF) with the extra `sound`.
+    """
     path = os.fspath(path)
+    if path.lower().endswith(COMPRESSED):
+        return _compressed(path)
     try:
         rate, wave = wavfile.read(path)
     except FileNotFoundError:
@@ -184,6 +199,19 @@ def load(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     except (OSError, ValueError, EOFError, struct.error) as error:
         raise ValueError(f"{path!r} is not a WAV file that can be read: {error}") from None
     return wave, rate
+
+
+def _compressed(path: str) -> tuple[np.ndarray, int]:
+    try:
+        import soundfile
+    except ImportError:
+        raise ValueError(f"{path!r} needs soundfile to be read; type: pip install 'jointdiff[sound]'") from None
+    if not os.path.exists(path):
+        raise ValueError(f"no sound at {path!r}")
+    try:
+        return soundfile.read(path, dtype="float32")
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path!r} is not a sound that can be read: {error}") from None
 
 
 def mel_matrix(bands: int, n_fft: int, rate: int, lowest: float, highest: float) -> torch.Tensor:
