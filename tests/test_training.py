@@ -357,3 +357,16 @@ def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch, q
     assert "samples" in tags["images"] and "audio/0" in tags["audio"]
     line = json.loads((tmp_path / "run" / "coherence.jsonl").read_text())
     assert line["step"] == 4 and len([k for k in line if "_to_" in k]) == 10
+
+
+def test_alignment_teaches_the_lowest_level_and_its_teacher_looks_once(tmp_path, monkeypatch, quick_judges):
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
+    c = tiny(steps=300)
+    c.loss.align.modality, c.backbone.blank, c.optim.warmup = "image", True, 5
+    trainer = Trainer(c, tmp_path / "run")
+    far = [trainer.update()["alignment"] for _ in range(300)]
+    assert torch.cat(far[-50:]).mean() < torch.cat(far[:50]).mean() - 0.1
+    assert 0 < len(torch.cat(far)) < 300 * c.train.batch  # not where the picture is absent, or all noise
+    monkeypatch.setattr("jointdiff.evaluate.classifiers.Classifier.features", None)
+    trainer.save()
+    assert torch.equal(Trainer(c, tmp_path / "run").wanted[:], trainer.wanted[:])

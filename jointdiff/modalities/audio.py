@@ -16,7 +16,6 @@ import torch
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
-
 COMPRESSED = (".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SOUNDS = (".wav", *COMPRESSED)
 
