@@ -9,6 +9,7 @@ from . import build, state
 from .model import Model
 
 FILE = "jointdiff.safetensors"
+HEAD = "---\nlibrary_name: jointdiff\ntags: [diffusion, multimodal]\n---\n\n"  # what the hub reads of a card
 
 
 def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model:
@@ -36,15 +37,17 @@ def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model
     return state.load_weights(build.lookup(state.shipped(), str(name), "model"), device, precision)
 
 
-def push_to_hub(model: Model, name: str, **how) -> str:
-    """Put a model on the hub as "USER/NAME"; `how` goes to `huggingface_hub.ModelHubMixin.push_to_hub`. Returns its URL."""
-    return mixin()(model).push_to_hub(name, **how)
+def push_to_hub(model: Model, name: str, results: str = "", **how) -> str:
+    """Put a model on the hub as "USER/NAME", with its card; `results` are the card's figures, and `how` goes to
+    `huggingface_hub.ModelHubMixin.push_to_hub`. Returns its URL."""
+    return mixin()(model, model.card(name, results)).push_to_hub(name, **how)
 
 
-def save_pretrained(model: Model, folder: str | os.PathLike) -> pathlib.Path:
+def save_pretrained(model: Model, folder: str | os.PathLike, results: str = "") -> pathlib.Path:
     """What `push_to_hub` uploads, as a folder, which `load` reads as well."""
-    mixin()(model).save_pretrained(folder)
-    return pathlib.Path(folder)
+    folder = pathlib.Path(folder)
+    mixin()(model, model.card(folder.name, results)).save_pretrained(folder)
+    return folder
 
 
 @functools.cache
@@ -55,12 +58,13 @@ def mixin():
     except ImportError:
         raise ValueError("the hub needs huggingface_hub; type: pip install 'jointdiff[hub]'") from None
 
-    class HubModel(ModelHubMixin, library_name="jointdiff", tags=["diffusion", "multimodal"]):
-        def __init__(self, model=None):
-            self.model = model
+    class HubModel(ModelHubMixin, library_name="jointdiff"):
+        def __init__(self, model=None, card=""):
+            self.model, self.card = model, card
 
         def _save_pretrained(self, save_directory):
             state.export(self.model, pathlib.Path(save_directory) / FILE)
+            (pathlib.Path(save_directory) / "README.md").write_text(HEAD + self.card)
 
         @classmethod
         def _from_pretrained(cls, *, model_id, device=None, precision="auto", **how):

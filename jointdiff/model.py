@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from . import processes
+from .card import card
 from .condition import leave_out
 from .denoiser import Denoiser
 from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
@@ -40,6 +41,10 @@ class Model:
     @property
     def device(self) -> torch.device:
         return self.denoiser.data_std.device
+
+    def card(self, name: str = "model", results: str = "") -> str:
+        """A model card in Markdown; `results` are its figures, such as the coherence.md that `--mode=evaluate` writes."""
+        return card(self, name, results)
 
     def encode(self, name: str, value: Any) -> torch.Tensor:
         """A value of the modality as channels, `(N, C_m, H, W)`.

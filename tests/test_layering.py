@@ -6,7 +6,7 @@ from conftest import ROOT
 
 ORDER = [
     {"config", "processes", "types", "streams", "files", "layout", "sde", "backbones", "modalities"},
-    {"denoiser", "data", "report"},
+    {"denoiser", "data", "report", "card"},
     {"align", "analytic", "loss", "samplers", "results"},
     {"condition"},
     {"build", "likelihood"},

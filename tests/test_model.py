@@ -358,3 +358,21 @@ def test_threads_share_a_model_and_it_can_be_copied(model):
 
 def test_a_model_says_what_it_is(model):
     assert repr(model).startswith("Model(Layout(") and "M parameters" in repr(model)
+
+
+def test_the_card_says_what_a_model_is_and_goes_along(workdir, tmp_path):
+    model = jointdiff.load(workdir)
+    text = model.card("tiny", "| direction | coherence |")
+    assert text.startswith("# Model card: `tiny`") and "| direction | coherence |" in text
+    assert "| audio | audio | 4 | key tones of a telephone" in text and "    train.steps = 2" in text
+    assert "sde.name" not in text  # a default
+    folder = jointdiff.save_pretrained(model, tmp_path / "mine", "| measured |")
+    assert "library_name: jointdiff" in (folder / "README.md").read_text()
+    assert (
+        "Model card: `mine`" in (folder / "README.md").read_text()
+        and "| measured |" in (folder / "README.md").read_text()
+    )
+    from jointdiff.card import ABOUT
+    from jointdiff.data import SOURCES
+
+    assert set(ABOUT) == set(SOURCES)
