@@ -179,17 +179,23 @@ def items(config, split: str, name: str):
     return source(data_root(config), split, **plain(entry.source_options))
 
 
-def encoded(config, name: str, modality, split: str) -> tuple[Stored, np.ndarray]:
-    """One modality's items of a split and their labels, encoded the first time and found in files from then on."""
+def encoded(config, name: str, modality, split: str) -> tuple[Stored | torch.Tensor, np.ndarray]:
+    """One modality's items of a split and their labels, encoded the first time and found in files from then on.
+
+    A source that is not the package's own may read what changes, and is asked every time.
+    """
     entry = config.modality[name]
     source = lookup(SOURCES, entry.source, f"data source of {name!r}")
+    if not source.__module__.startswith("jointdiff."):
+        raw = items(config, split, name)
+        return torch.cat(list(encode_source(modality, raw))), raw.labels
 
     def write(folder):
         raw = items(config, split, name)
         save_items(folder / "items.npy", len(raw.labels), encode_source(modality, raw))
         np.save(folder / "labels.npy", raw.labels)
 
-    about = [*depends(config, name), split, code(type(modality), source, encode_source)]
+    about = [*depends(config, name), split, code(type(modality).encode, source, encode_source)]
     folder = kept(cache_root(config), entry.source, about, write)
     return Stored(folder / "items.npy"), np.load(folder / "labels.npy")
 

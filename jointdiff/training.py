@@ -22,7 +22,7 @@ from tqdm import tqdm
 from . import build, hub, processes, state
 from . import config as cfg
 from .align import Alignment, teacher_features
-from .data import Stored, code, kept, restored, save_items
+from .data import Stored, code, content, kept, restored, save_items
 from .evaluate.judge import build_judge, build_judges
 from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
@@ -185,7 +185,7 @@ class Trainer:
             save_items(folder / "items.npy", len(values), [teacher_features(judge, values)])
 
         weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
-        about = [weights, values.digest(), code(teacher_features, type(judge))]
+        about = [weights, content(values), code(teacher_features, type(judge).features)]
         wanted = Stored(kept(build.cache_root(self.config), "features", about, write) / "items.npy")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)

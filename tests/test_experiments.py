@@ -69,7 +69,7 @@ def test_missing_sensor(tmp_path):
 def test_learning_speed(tmp_path):
     quick("learning_speed", tmp_path, "--workdir=runs")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
-    assert len(rows) == 6 and all("picture -> text" in r["figures"] for r in rows)
+    assert len(rows) == 7 and all("picture -> text" in r["figures"] for r in rows)
     assert (tmp_path / "out" / "curves.png").exists()
 
 

@@ -33,19 +33,22 @@ PLAIN = {  # as `joint` was before: all subsets as often, all modalities at one 
     "scale": 1.0,
     "mirror": False,
     "align": 0.0,
+    "blank": False,
 }
 SCALED = {
     "scale": 4.0,
     "mirror": True,
     "loss.weight": {"digit": 0.8, "picture": 1.6, "text": 0.6, "audio": 1.0},
 }
+ALONE = {**SCALED, "loss.alone": {"picture": 9.0}}
 RECIPES = {
     "plain": {},
     "scale": {"scale": 4.0},
     "scale, mirror, weights": SCALED,
-    "scale, mirror, weights, alone": {**SCALED, "loss.alone": {"picture": 9.0}},
-    "scale, mirror, weights, align": {**SCALED, "align": 0.5},
-    "scale, mirror, weights, alone, align": {**SCALED, "loss.alone": {"picture": 9.0}, "align": 0.5},
+    "scale, mirror, weights, alone": ALONE,
+    "scale, mirror, weights, alone, align 0.5": {**ALONE, "align": 0.5},
+    "scale, mirror, weights, alone, align 4": {**ALONE, "align": 4.0},
+    "scale, mirror, weights, alone, align 4, blank": {**ALONE, "align": 4.0, "blank": True},
 }
 DIRECTIONS = {  # what is given, and how far it is guided
     "picture": (("picture",), 0.0),
@@ -71,6 +74,7 @@ def configured(recipe: dict, seed: int, quick: bool = False):
     config.modality.picture.scale, config.modality.picture.mirror = fields["scale"], fields["mirror"]
     config.loss.align.modality = "picture" if fields["align"] else ""
     config.loss.align.weight = fields["align"]
+    config.backbone.blank = fields["blank"]
     config.optim.decay = 0.0  # a rate that stays: every moment is then the end of a shorter run
     return config
 
@@ -122,6 +126,7 @@ def main():
     parser.add_argument("--minutes", default="4,8,12", help="core-minutes at which weights are kept")
     parser.add_argument("--plain", default="4,8,12,24,36", help="those of the recipe `plain`")
     parser.add_argument("--only", help="train one recipe alone, and judge nothing")
+    parser.add_argument("--judge", action="store_true", help="train nothing, judge what has been trained")
     parser.add_argument("--num", type=int, default=400, help="conditions of every direction")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
@@ -130,12 +135,16 @@ def main():
     torch.set_num_threads(1)
     steps = 2 if args.quick else 18
     runs = {}
+    folders = {name: args.workdir / name.replace(", ", "-").replace(" ", "_") for name in RECIPES}
     for name in RECIPES:
-        if args.only in (None, name):
+        if args.judge:
+            if (folders[name] / "rows.json").is_file():
+                runs[name] = json.loads((folders[name] / "rows.json").read_text())
+        elif args.only in (None, name):
             listed = "0.02" if args.quick else args.plain if name == "plain" else args.minutes
             config = configured(RECIPES[name], args.seed, args.quick)
             minutes = [float(m) for m in listed.split(",")]
-            runs[name] = train(name, config, minutes, args.workdir / name.replace(", ", "-"))
+            runs[name] = train(name, config, minutes, folders[name])
     if args.only:
         return
     config = configured({}, args.seed, args.quick)
@@ -153,8 +162,9 @@ def main():
     }
     for name, rows in tqdm(runs.items(), desc="judging", unit="recipe", disable=None):
         for minutes, seen in sorted(rows.items(), key=lambda r: float(r[0])):
-            folder = args.workdir / name.replace(", ", "-")
-            path, kept = folder / f"{float(minutes):g}.safetensors", folder / f"{minutes}-{result['num']}.json"
+            path, kept = (
+                folders[name] / f for f in (f"{float(minutes):g}.safetensors", f"{minutes}-{result['num']}.json")
+            )
             if not kept.is_file():
                 kept.write_text(json.dumps(judged(path, result["num"], steps, judges, pairs, args.seed)))
             figures = json.loads(kept.read_text())

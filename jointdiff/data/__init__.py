@@ -7,9 +7,9 @@ from .items import Items
 from .loader import Pairs, Rows, Table, encode_source, examples, restored, stored
 from .manifest import Manifest
 from .sources import SOURCES
-from .store import Stored, code, kept, save_items
+from .store import Stored, code, content, kept, save_items
 
 __all__ = [
-    "SOURCES", "Items", "Manifest", "Pairs", "Rows", "Stored", "Table", "code", "encode_source", "examples", "kept", "restored",
-    "save_items", "stored",
+    "SOURCES", "Items", "Manifest", "Pairs", "Rows", "Stored", "Table", "code", "content", "encode_source", "examples",
+    "kept", "restored", "save_items", "stored",
 ]  # fmt: skip

@@ -147,7 +147,13 @@ class Manifest:
             (folder / "wrong.json").write_text(json.dumps(errors))
 
         options = {k: np.asarray(v).tolist() for k, v in vars(modality).items()}
-        about = [type(modality).__name__, options, code(type(modality), Manifest), rows, [_identity(c) for c in cells]]
+        about = [
+            type(modality).__name__,
+            options,
+            code(type(modality).encode, Manifest.open),
+            rows,
+            [_identity(c) for c in cells],
+        ]
         folder = kept(root, name, about, write)
         wrong = json.loads((folder / "wrong.json").read_text())
         return folder / "items.npy", {int(row): error for row, error in wrong.items()}

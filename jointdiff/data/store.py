@@ -41,19 +41,23 @@ class Stored:
         """The items in parts."""
         return (self[i : i + size] for i in range(0, len(self), size))
 
-    def digest(self) -> str:
-        """What these items depend on, in short."""
-        rows = b"" if self.rows is None else self.rows.numpy().tobytes()
-        return digest(str(self.file.parent.name), hashlib.sha256(rows).hexdigest())
-
 
 def digest(*depends) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def code(*parts) -> str:
-    """The digest of the files that define classes and functions: what they made is made anew when they change."""
-    return hashlib.sha256(b"".join(pathlib.Path(inspect.getfile(p)).read_bytes() for p in parts)).hexdigest()
+def content(values: Stored | torch.Tensor) -> str:
+    """The digest of items: of what a file's name stands for, or of a tensor's numbers."""
+    if isinstance(values, Stored):
+        rows = None if values.rows is None else hashlib.sha256(values.rows.numpy().tobytes()).hexdigest()
+        return digest(values.file.parent.name, rows)
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16]
+
+
+def code(*functions) -> str:
+    """The digest of the files that define functions: what they made is made anew when they change."""
+    files = [pathlib.Path(inspect.getfile(f)) for f in functions]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files if f.is_file())).hexdigest()
 
 
 def kept(root: pathlib.Path, name: str, depends: list, write: Callable[[pathlib.Path], None]) -> pathlib.Path:

@@ -13,7 +13,7 @@ import pathlib
 import torch
 
 from .. import build
-from ..data import restored
+from ..data import content, restored
 from ..files import write_atomically
 from .classifiers import NETWORKS, TRAINERS, Classifier
 
@@ -81,7 +81,7 @@ def judge_id(config, name: str, data=None) -> str:
     """What names a judge: its source, and a digest of all that its training depends on, `data` too where it is a user's."""
     digest = hashlib.sha256(json.dumps([VERSION, *build.depends(config, name)], sort_keys=True).encode())
     if data is not None:
-        digest.update(data.values[name].digest().encode() + data.labels[name].numpy().tobytes())
+        digest.update(content(data.values[name]).encode() + data.labels[name].numpy().tobytes())
     return f"{config.modality[name].source}-{digest.hexdigest()[:12]}"
 
 
