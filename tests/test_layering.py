@@ -75,3 +75,23 @@ def test_no_isinstance_on_an_sde():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
                 assert not {"SDE", "VP", "SubVP", "VE"} & {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def rooms():
+    """The README's map of the code: every room with the first sentence of its docstring, the topmost first."""
+    lines = []
+    for names in reversed(ORDER):
+        for name in sorted(names):
+            path = PACKAGE / f"{name}.py"
+            said = ast.get_docstring(
+                ast.parse((path if path.is_file() else PACKAGE / name / "__init__.py").read_text())
+            )
+            first = said.splitlines()[0].split(". ")[0].rstrip(".")
+            lines.append(f"{name + ('' if path.is_file() else '/'):12}{first}")
+        lines.append("-" * 12)
+    return "\n".join(lines[:-1])
+
+
+def test_the_readmes_map_is_the_code():
+    readme = (ROOT / "README.md").read_text()
+    assert f"```\n{rooms()}\n```" in readme, f"put this into the README:\n{rooms()}"

@@ -1,4 +1,4 @@
-"""Data: sources of raw items with classes, and the loader that pairs them.
+"""Data: sources of raw items with classes, tables of a user, the files that keep them encoded, and rows of what belongs together.
 
 A source is a function `(root, split, **options) -> Items`. Offline it says which file it wants and how to get it.
 """
