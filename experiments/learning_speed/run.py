@@ -2,7 +2,7 @@
 
     python experiments/learning_speed/run.py --workdir=runs/learning_speed
 
-Every recipe trains the network of configs/joint.py from the same weights on one thread; at some core-minutes (processor
+Every recipe trains the network of configs/joint.py, with a narrower first level, from the same weights on one thread; at some core-minutes (processor
 time of training alone) its averaged weights are kept, and judged afterwards: coherence of the hard directions and the
 Frechet distance of pictures drawn from words, in the judge's features. What is done already in --workdir is not done again.
 Writes result.json, result.md and curves.png beside this file, or to --outdir.
@@ -58,6 +58,9 @@ DIRECTIONS = {  # what is given, and how far it is guided
 }
 
 
+NETWORK = {"widths": (64, 128, 192), "blocks": (1, 2, 2), "attention": (False, True, True)}
+
+
 def configured(recipe: dict, seed: int, quick: bool = False):
     """The config of a recipe: configs/joint.py with its fields set; when quick, with small data that need no download."""
     config = cfg.from_file(HERE.parents[1] / "configs" / "joint.py")
@@ -68,6 +71,8 @@ def configured(recipe: dict, seed: int, quick: bool = False):
         config.modality.text, config.modality.audio = keypad.modality.text, keypad.modality.audio
         config.backbone.unet.widths, config.train.batch = (16, 32, 32), 8
     fields = {**PLAIN, **recipe}
+    else:
+        config.backbone.unet.update(NETWORK)
     config.seed = seed
     for name in ("pattern", "alone", "weight"):
         config.loss[name] = fields[f"loss.{name}"]
