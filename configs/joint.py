@@ -17,7 +17,7 @@ def get_config():
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "cifar10"})
     c.modality.audio = modality("audio", "spoken_digits", {"fold": (1, 2), "window": 0.032}, {"variants": 16})
     # four kinds share the first level, where a photograph's detail is: it is wide, and has most of the blocks
-    c.backbone.unet.widths, c.backbone.unet.blocks = (128, 160, 192), (2, 2, 1)
+    c.backbone.unet.widths, c.backbone.unet.blocks = (128, 144, 192), (2, 2, 1)
     c.backbone.unet.attention = (False, True, True)
     c.backbone.blank = True
     # pictures are the hardest to draw and to tell apart

@@ -2,9 +2,10 @@
 
     python experiments/learning_speed/run.py --workdir=runs/learning_speed
 
-Every recipe trains the network of configs/joint.py, with a narrower first level, from the same weights on one thread; at some core-minutes (processor
-time of training alone) its averaged weights are kept, and judged afterwards: coherence of the hard directions and the
-Frechet distance of pictures drawn from words, in the judge's features. What is done already in --workdir is not done again.
+Every recipe trains the network of configs/joint.py, with a narrower first level, from the same weights on one thread; at
+some core-minutes (processor time of training alone) its averaged weights are kept, and judged afterwards: coherence of the
+hard directions and the Frechet distance of pictures drawn from words, in the judge's features. What is done already in
+--workdir is not done again.
 Writes result.json, result.md and curves.png beside this file, or to --outdir.
 """
 
@@ -64,6 +65,7 @@ NETWORK = {"widths": (64, 128, 192), "blocks": (1, 2, 2), "attention": (False, T
 def configured(recipe: dict, seed: int, quick: bool = False):
     """The config of a recipe: configs/joint.py with its fields set; when quick, with small data that need no download."""
     config = cfg.from_file(HERE.parents[1] / "configs" / "joint.py")
+    config.backbone.unet.update(NETWORK)
     if quick:
         keypad = cfg.from_file(HERE.parents[1] / "configs" / "keypad.py")
         config.data.grid = keypad.data.grid
@@ -71,8 +73,6 @@ def configured(recipe: dict, seed: int, quick: bool = False):
         config.modality.text, config.modality.audio = keypad.modality.text, keypad.modality.audio
         config.backbone.unet.widths, config.train.batch = (16, 32, 32), 8
     fields = {**PLAIN, **recipe}
-    else:
-        config.backbone.unet.update(NETWORK)
     config.seed = seed
     for name in ("pattern", "alone", "weight"):
         config.loss[name] = fields[f"loss.{name}"]
