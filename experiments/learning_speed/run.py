@@ -197,7 +197,7 @@ def curves(result: dict):
     import matplotlib.pyplot as plt
 
     wanted = ("picture -> text", "picture -> digit", "text -> picture", "text, guided -> picture")
-    figure, axes = plt.subplots(1, len(wanted), figsize=(15, 3.8), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, len(wanted), figsize=(15, 4.4), layout="constrained", sharey=True)
     for axis, name in zip(axes, wanted):
         for recipe in dict.fromkeys(r["recipe"] for r in result["rows"]):
             rows = [r for r in result["rows"] if r["recipe"] == recipe]
@@ -206,7 +206,7 @@ def curves(result: dict):
         axis.set_title(name)
         axis.set_xlabel("core-minutes")
     axes[0].set_ylabel("coherence")
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
