@@ -185,7 +185,7 @@ class Trainer:
             save_items(folder / "items.npy", len(values), [teacher_features(judge, values)])
 
         weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
-        about = [weights, content(values), code(teacher_features, type(judge).features)]
+        about = [weights, content(values), code(teacher_features, type(judge))]
         wanted = Stored(kept(build.cache_root(self.config), "features", about, write) / "items.npy")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
