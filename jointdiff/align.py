@@ -12,17 +12,22 @@ training. Yu et al. 2024, arXiv:2410.06940, equation 8, for whole items in place
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm import tqdm
 
 from .data import restored
 
 
 @torch.no_grad()
-def teacher_features(judge, values) -> torch.Tensor:
-    """Features of stored items `(N, C_m, H, W)` and of their mirror images, the mean of both, centred, `(N, D)` float16."""
-    parts = []
-    for part in values.split(500):
-        x = restored(part)
-        parts.append((judge.features(x) + judge.features(x.flip(3))) / 2)
+def teacher_features(judge, values, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Features of stored items `(N, C_m, H, W)` and of their mirror images, the mean of both, centred, `(N, D)` float16.
+
+    `dtype` is the precision in which the judge looks.
+    """
+    judge, parts = judge.to(memory_format=torch.channels_last), []
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        for first in tqdm(range(0, len(values), 500), desc="teacher", unit="part", leave=False, disable=None):
+            x = restored(values[first : first + 500]).contiguous(memory_format=torch.channels_last)
+            parts.append((judge.features(x) + judge.features(x.flip(3))) / 2)
     features = torch.cat(parts).float()
     return F.normalize(features - features.mean(0), dim=1).half()
 

@@ -182,10 +182,10 @@ class Trainer:
         values = self.pairs.values[c.modality]
 
         def write(folder):
-            save_items(folder / "items.npy", len(values), [teacher_features(judge, values)])
+            save_items(folder / "items.npy", len(values), [teacher_features(judge, values, self.denoiser.dtype)])
 
         weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
-        about = [weights, content(values), code(teacher_features, type(judge))]
+        about = [weights, content(values), self.precision, code(teacher_features, type(judge))]
         wanted = Stored(kept(build.cache_root(self.config), "features", about, write) / "items.npy")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
