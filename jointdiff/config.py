@@ -84,6 +84,10 @@ def default() -> ConfigDict:
     c.train.batch = 64  # rows a step, over all processes and accumulated parts
     c.train.accumulate = 1  # parts that a batch is split into, to save memory
     c.train.precision = "auto"  # auto, fp32, bf16
+    # on several processes: "full" divides weights, their averages and the optimizers' state among them (FSDP2)
+    c.train.shard = ""
+    c.train.recompute = False  # blocks keep no activations and run again for the gradient: less memory, more time
+    c.train.compile = False  # torch.compile of the network
     c.train.ema = 0.9995  # decay of the averaged weights, after a warm-up
     c.train.log_every = 50
     c.train.checkpoint_every = 1000

@@ -32,6 +32,12 @@ def together() -> Iterator[bool]:
             dist.destroy_process_group()
 
 
+def meet() -> None:
+    """Wait for all processes."""
+    if world() > 1:
+        dist.barrier()
+
+
 def gathered(mine: dict) -> dict[Any, Any]:
     """The union of every process's dict, in the order of its keys."""
     if world() == 1:

@@ -4,13 +4,15 @@ A checkpoint is a dict of plain values and tensors, read with `weights_only=True
 into place, so that a file which exists is whole. Published weights are safetensors with the config in their metadata.
 """
 
+import functools
 import os
 import pathlib
 import re
+import shutil
 
 import torch
 
-from . import build
+from . import build, processes, sharding
 from . import config as cfg
 from .files import write_atomically
 from .model import Model
@@ -22,16 +24,39 @@ LARGEST = 1_000_000  # of a number in the config of a file of weights
 def checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
     """The checkpoints of a run, oldest first."""
     folder = pathlib.Path(workdir) / "checkpoints"
-    return sorted(p for p in folder.glob("step_*.pt") if re.fullmatch(r"step_\d{8}\.pt", p.name))
+    return sorted(p for p in folder.glob("step_*") if re.fullmatch(r"step_\d{8}(\.pt)?", p.name))
 
 
-def save_checkpoint(workdir: pathlib.Path, step: int, values: dict, keep: int) -> pathlib.Path:
-    """Write the checkpoint of a step and delete all but the last `keep`."""
-    path = pathlib.Path(workdir) / "checkpoints" / f"step_{step:08d}.pt"
-    write_atomically(path, lambda p: torch.save({"version": VERSION, "step": step, **values}, p))
-    for old in checkpoints(workdir)[: -max(keep, 1)]:
-        old.unlink()
+def save_checkpoint(workdir: pathlib.Path, step: int, values: dict, keep: int, divided: bool = False) -> pathlib.Path:
+    """Write the checkpoint of a step and delete all but the last `keep`.
+
+    A folder when weights are `divided` among processes: then all of them must call it, and each writes its own part.
+    """
+    path = pathlib.Path(workdir) / "checkpoints" / f"step_{step:08d}"
+    values = {"version": VERSION, "step": step, **values}
+    if divided:
+        save_divided(path, values)
+    else:
+        path = path.with_suffix(".pt")
+        write_atomically(path, lambda p: torch.save(values, p))
+    if processes.rank() == 0:
+        for old in checkpoints(workdir)[: -max(keep, 1)]:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
     return path
+
+
+def save_divided(path: pathlib.Path, values: dict) -> None:
+    """A folder that is whole when it has its name."""
+    temporary = path.with_name(f".{path.name}")
+    if processes.rank() == 0:
+        shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    processes.meet()
+    sharding.save(values, temporary)
+    processes.meet()
+    if processes.rank() == 0:
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    processes.meet()
 
 
 def load_checkpoint(workdir: pathlib.Path) -> dict | None:
@@ -40,7 +65,12 @@ def load_checkpoint(workdir: pathlib.Path) -> dict | None:
     if not found:
         return None
     try:
-        values = torch.load(found[-1], map_location="cpu", weights_only=True)
+        read = (
+            sharding.load
+            if found[-1].is_dir()
+            else functools.partial(torch.load, map_location="cpu", weights_only=True)
+        )
+        values = read(found[-1])
     except Exception as error:
         raise ValueError(f"{found[-1]} cannot be read ({error}); delete it to go on from the one before") from error
     if values.get("version") != VERSION:

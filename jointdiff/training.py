@@ -5,7 +5,7 @@ its weights, their averages, the optimizers and the step. A resumed run is the s
 """
 
 import contextlib
-import hashlib
+import functools
 import pathlib
 import signal
 import sys
@@ -17,20 +17,23 @@ import torch.distributed as dist
 from absl import logging
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from . import build, hub, processes, state
+from . import build, hub, processes, sharding, state
 from . import config as cfg
-from .align import Alignment, teacher_features
-from .data import Stored, code, content, kept, restored, save_items
-from .evaluate.judge import build_judge, build_judges
+from .align import Teacher
+from .data import restored
+from .evaluate.judge import build_judges
 from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
 from .loss import Times, denoising_loss
 from .model import Model
+from .optimization import Average, optimizers, rate
 from .streams import SampleNoise, stream
 
-FREE = ("data.root:", "data.on_error:", "sample.")  # fields that may change in a run: they are no part of its training
+# fields that may change in a run: they are no part of its training
+FREE = ("data.root:", "data.on_error:", "sample.", "train.shard:", "train.recompute:", "train.compile:")
 
 
 class NotFinite(RuntimeError):
@@ -52,48 +55,6 @@ class Objective(nn.Module):
     def forward(self, x_0, times, eps, wanted=None):
         loss = denoising_loss(self.denoiser, x_0, times, eps)
         return loss, (self.alignment(self.seen, wanted) if self.alignment else loss.new_zeros(len(loss)))
-
-
-class Average:
-    """Exponential moving average of a network's state, with a warm-up: decay = min(decay, (1 + n) / (10 + n))."""
-
-    def __init__(self, network: nn.Module, decay: float):
-        self.decay = decay
-        self.values = {n: v.detach().clone() for n, v in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        now = network.state_dict()
-        torch._foreach_lerp_(list(self.values.values()), [now[n] for n in self.values], weight)
-
-
-def optimizers(network: nn.Module, c, beside: nn.Module | None = None) -> list[torch.optim.Optimizer]:
-    """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else, `beside` too."""
-    if c.name not in ("adamw", "muon"):
-        raise ValueError(f"unknown optimizer {c.name!r}; there are adamw, muon")
-    outer = ("first", "last", "embedding")
-    matrices = [
-        p for n, p in network.named_parameters() if c.name == "muon" and p.ndim == 2 and not n.startswith(outer)
-    ]
-    chosen = {id(p) for p in matrices}
-    rest = [p for p in network.parameters() if id(p) not in chosen] + list(beside.parameters() if beside else ())
-    out = [torch.optim.AdamW(rest, lr=c.lr, weight_decay=c.weight_decay, betas=(0.9, 0.98))]
-    if matrices:
-        out.append(
-            torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
-    for optimizer in out:
-        for group in optimizer.param_groups:
-            group["base_lr"] = group["lr"]
-    return out
-
-
-def rate(step: int, c, steps: int) -> float:
-    """Factor of the learning rate: linear warm-up, flat, linear decay to 0 over the last part `c.decay` of the run."""
-    up = min(1.0, (step + 1) / max(c.warmup, 1))
-    down = min(1.0, (steps - step) / max(c.decay * steps, 1))
-    return min(up, down)
 
 
 def moments(pairs, layout) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,58 +100,46 @@ class Trainer:
         dtype = build.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = build.denoiser(config, self.layout, mean, std, dtype).to(self.device)
-        self.alignment, self.wanted = self.teacher()
-        self.objective = Objective(self.denoiser, self.alignment)
-        if self.world > 1:
-            self.objective = DistributedDataParallel(self.objective)
         network = self.denoiser.network
+        taught = bool(config.loss.align.modality)
+        self.teacher = Teacher(config, self.modalities, self.pairs, dtype, self.log) if taught else None
+        self.alignment = self.teacher.head(network, config.seed).to(self.device) if self.teacher else None
         if first:
             self.start_from(network, first.network)
+        self.objective = self.spread(Objective(self.denoiser, self.alignment))
         self.optimizers = optimizers(network, config.optim, self.alignment)
         self.average = Average(network, c.ema)
         self.patterns = build.patterns(config)
         self.weights = build.weights(config).to(self.device)
         self.step = 0
         if saved:
-            network.load_state_dict(saved["network"])
+            sharding.load_module(network, saved["network"])
             if self.alignment:
-                self.alignment.load_state_dict(saved["alignment"])
-            self.average.values = {n: v.to(self.device) for n, v in saved["ema"].items()}
+                sharding.load_module(self.alignment, saved["alignment"])
+            self.average.values = {n: sharding.like(saved["ema"][n], v) for n, v in self.average.values.items()}
             for optimizer, values in zip(self.optimizers, saved["optimizers"]):
-                optimizer.load_state_dict(values)
+                sharding.load_optimizer(optimizer, values)
             self.step = saved["step"]
             self.log(f"going on from step {self.step}")
         count = sum(p.numel() for p in network.parameters())
         self.log(f"{count / 1e6:.2f} M parameters, {self.precision} on {self.device.type}, {self.world} process(es)")
 
-    def teacher(self):
-        """The alignment's head and the features that it should find, or two Nones."""
-        c = self.config.loss.align
-        if not c.modality:
-            return None, None
-        if c.modality not in self.modalities:
-            raise ValueError(
-                f"config.loss.align.modality is {c.modality!r}; this config has {', '.join(self.modalities)}"
-            )
-        network = self.denoiser.network
-        if not hasattr(network, "context"):
-            raise ValueError(f"{type(network).__name__} has no level that alignment could teach; the U-Net has")
-        self.log(f"looking at {c.modality} as its judge does")
-        judge = build_judge(self.config, c.modality, self.modalities[c.modality])
-        if not hasattr(judge, "features"):
-            raise ValueError(f"{c.modality!r} is read, not classified: it has no features to align to")
-        values = self.pairs.values[c.modality]
-
-        def write(folder):
-            save_items(folder / "items.npy", len(values), [teacher_features(judge, values, self.denoiser.dtype)])
-
-        weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
-        about = [weights, content(values), self.precision, code(teacher_features, type(judge))]
-        wanted = Stored(kept(build.cache_root(self.config), "features", about, write) / "items.npy")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
-            head = Alignment(network.context.in_features, wanted.shape[1])
-        return head.to(self.device), wanted
+    def spread(self, objective: Objective) -> nn.Module:
+        """The objective as the processes run it: whole on each, or with its weights divided among them."""
+        c, network = self.config.train, self.denoiser.network
+        if c.shard not in ("", "full"):
+            raise ValueError(f"config.train.shard = {c.shard!r}; there are '' and 'full'")
+        units = network.units() if hasattr(network, "units") else []
+        if c.recompute:
+            for unit in units:
+                unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
+        if c.compile:
+            network.compile()
+        self.divided = c.shard == "full" and self.world > 1
+        if self.divided:
+            sharding.divide(objective, units, self.device)
+            return objective
+        return DistributedDataParallel(objective) if self.world > 1 else objective
 
     def start_from(self, network: nn.Module, other: nn.Module) -> None:
         """Take over the weights of a network of the same shape."""
@@ -209,19 +158,20 @@ class Trainer:
             logging.info(text)
 
     def save(self) -> None:
-        if self.rank:
+        if self.rank and not self.divided:
             return
         values = {
             "config": cfg.to_json(self.config),
             "precision": self.precision,
             "network": self.denoiser.network.state_dict(),
             "ema": self.average.values,
-            "alignment": self.alignment.state_dict() if self.alignment else {},
             "optimizers": [o.state_dict() for o in self.optimizers],
             "data_mean": self.denoiser.data_mean,
             "data_std": self.denoiser.data_std,
         }
-        state.save_checkpoint(self.workdir, self.step, values, self.config.train.keep)
+        if self.alignment:
+            values["alignment"] = self.alignment.state_dict()
+        state.save_checkpoint(self.workdir, self.step, values, self.config.train.keep, self.divided)
 
     def update(self) -> dict[str, torch.Tensor]:
         """One optimizer step; its losses and noise levels, for the log."""
@@ -245,16 +195,15 @@ class Trainer:
         for part in range(c.accumulate):
             rows = slice(part * size, (part + 1) * size)
             mine = Times(times.ratio[rows], times.target[rows], times.absent[rows], times.pattern[rows])
-            last = part == c.accumulate - 1
-            sync = contextlib.nullcontext() if last or self.world == 1 else self.objective.no_sync()
-            with sync:
-                wanted, counts = self.aligned(index, mine, rows)
+            wanted, counts = self.teacher.wanted(index, mine, rows) if self.teacher else (None, torch.zeros(size))
+            with self.gathering(last=part == c.accumulate - 1):
+                wanted = None if wanted is None else wanted.to(self.device)
                 loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted)
                 # the mean over the whole batch: processes are averaged, parts are added
-                total = (loss * self.weights).sum() + self.config.loss.align.weight * (apart * counts).sum()
-                (total / share).backward()
+                aligned = (apart * counts.to(self.device)).sum()
+                ((loss * self.weights).sum() + self.config.loss.align.weight * aligned).div(share).backward()
             losses.append(loss.detach())
-            far.append(apart.detach()[counts > 0] if self.alignment else apart.detach()[:0])
+            far.append(apart.detach().cpu()[counts > 0])
         loss = torch.cat(losses).cpu()
         self.check(loss, times, values)
         if self.config.optim.clip:
@@ -263,17 +212,13 @@ class Trainer:
             optimizer.step()
         self.average.update(self.denoiser.network, step)
         self.step += 1
-        return {"loss": loss, "ratio": times.ratio, "target": times.target, "alignment": torch.cat(far).cpu()}
+        return {"loss": loss, "ratio": times.ratio, "target": times.target, "alignment": torch.cat(far)}
 
-    def aligned(self, index, times: Times, rows: slice):
-        """The teacher's features of some rows, and which of them count: those that have the item, with little noise."""
-        c = self.config.loss.align
-        if not self.alignment:
-            return None, torch.zeros((), device=self.device)
-        column, item = self.layout.names.index(c.modality), index[c.modality][rows]
-        ratio = times.ratio[:, column] / self.layout.scale[c.modality]
-        counts = (item >= 0) & ~times.absent[:, column] & (ratio < c.below)
-        return self.wanted[item.clamp(min=0)].float().to(self.device), counts.float().to(self.device)
+    def gathering(self, last: bool):
+        """Whether processes add up their gradients: after the last part of a batch alone."""
+        if self.divided:
+            self.objective.set_requires_gradient_sync(last)
+        return contextlib.nullcontext() if last or self.world == 1 or self.divided else self.objective.no_sync()
 
     def check(self, loss, times, values) -> None:
         bad = (~loss.isfinite()).nonzero()
@@ -293,10 +238,10 @@ class Trainer:
         )
 
     def model(self) -> Model:
-        """A model with the averaged weights; the training network is left alone."""
+        """A model with the averaged weights; the training network is left alone. Where weights are divided, all must ask."""
         d = self.denoiser
         copy = build.denoiser(self.config, self.layout, d.data_mean.cpu(), d.data_std.cpu(), d.dtype)
-        copy.network.load_state_dict(self.average.values)
+        copy.network.load_state_dict({n: sharding.whole(v) for n, v in self.average.values.items()})
         return Model(self.config, copy.to(self.device), self.modalities)
 
     def run(self) -> None:
@@ -335,10 +280,10 @@ class Trainer:
                     history = []
                 if self.step % c.checkpoint_every == 0:
                     self.save()
-                if self.rank == 0 and c.evaluate_every and (self.step % c.evaluate_every == 0 or self.step == c.steps):
-                    log_evaluation(
-                        writer, self.model(), judges, test, c.evaluate_num, self.step, self.workdir, self.log
-                    )
+                if c.evaluate_every and (self.step % c.evaluate_every == 0 or self.step == c.steps):
+                    model = self.model() if self.rank == 0 or self.divided else None
+                    if self.rank == 0:
+                        log_evaluation(writer, model, judges, test, c.evaluate_num, self.step, self.workdir, self.log)
             if not state.checkpoints(self.workdir) or self.step % c.checkpoint_every or not self.step:
                 self.save()
         finally:

@@ -5,16 +5,16 @@ import ast
 from conftest import ROOT
 
 ORDER = [
-    {"config", "processes", "types", "streams", "files", "layout", "sde", "backbones", "modalities"},
+    {"config", "processes", "sharding", "optimization", "types", "streams", "files", "layout", "sde", "backbones", "modalities"},
     {"denoiser", "data", "report", "card"},
-    {"align", "analytic", "loss", "samplers", "results"},
+    {"analytic", "loss", "samplers", "results"},
     {"condition"},
     {"build", "likelihood"},
     {"plan"},
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "votes"},
-    {"journal", "page"},
+    {"align", "journal", "page"},
     {"training"},
     {"main"},
 ]

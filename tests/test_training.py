@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from conftest import ROOT
 from jointdiff import build, state
 from jointdiff import config as cfg
 from jointdiff.build import precision
-from jointdiff.training import Average, NotFinite, Trainer, optimizers, rate
+from jointdiff.optimization import Average, optimizers, rate
+from jointdiff.training import NotFinite, Trainer
 
 
 def tiny(**train):
@@ -305,6 +307,46 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.allclose(value, two["network"][name], atol=2e-4), name
 
 
+def test_divided_weights_train_as_whole_ones_and_their_checkpoints_are_each_others(tmp_path):
+    """Two processes with a part of the weights each, then one with all of them, then two again: as one all along."""
+    common = [f"--config={CONFIG}", "--config.backbone.unet.dropout=0.0", "--config.train.evaluate_every=0"]
+    common += ["--config.train.checkpoint_every=2", "--config.train.steps=6", "--config.train.keep=9"]
+
+    def run(command, folder, *more):
+        words = [*command, f"--workdir={folder}", *common, *more]
+        return subprocess.run(words, env=ENV, cwd=tmp_path, check=True, capture_output=True, timeout=200)
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(ONE, one)
+    run(TWO, two, "--config.train.shard=full")
+    assert [p.name for p in state.checkpoints(two)] == ["step_00000002", "step_00000004", "step_00000006"]
+    whole, parts = state.load_checkpoint(one), state.load_checkpoint(two)
+    assert whole.keys() == parts.keys() and parts["step"] == 6
+    for field in ("network", "ema"):
+        for name, value in whole[field].items():
+            assert torch.allclose(value, parts[field][name], atol=2e-4), name
+    a, b = whole["optimizers"][1]["state"], parts["optimizers"][1]["state"]
+    assert a.keys() == b.keys() and all(a[k]["momentum_buffer"].shape == b[k]["momentum_buffer"].shape for k in a)
+    for last, command, more in ((4, ONE, []), (2, TWO, ["--config.train.shard=full"])):  # from the other's checkpoint
+        source = {4: two, 2: one}[last]
+        for path in state.checkpoints(source):
+            if int(path.stem.split("_")[1]) > last:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert f"going on from step {last}" in run(command, source, *more).stderr.decode()
+        again = state.load_checkpoint(source)
+        assert again["step"] == 6
+        for name, value in whole["network"].items():
+            assert torch.allclose(value, again["network"][name], atol=2e-4), name
+
+
+def test_recomputed_activations_change_nothing(tmp_path):
+    one = tiny()
+    two = one.copy_and_resolve_references()
+    two.train.recompute = True
+    a, b = train(one, tmp_path / "a", 3), train(two, tmp_path / "b", 3)
+    assert all(torch.equal(a["network"][n], b["network"][n]) for n in a["network"])
+
+
 def test_two_processes_sample_and_evaluate_as_one(workdir, tmp_path):
     """Every array of the samples, and every figure, is the same to the bit; what they say is said once."""
     env = {**ENV, "JOINTDIFF_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
@@ -369,4 +411,5 @@ def test_alignment_teaches_the_lowest_level_and_its_teacher_looks_once(tmp_path,
     assert 0 < len(torch.cat(far)) < 300 * c.train.batch  # not where the picture is absent, or all noise
     monkeypatch.setattr("jointdiff.evaluate.classifiers.Classifier.features", None)
     trainer.save()
-    assert torch.equal(Trainer(c, tmp_path / "run").wanted[:], trainer.wanted[:])
+    again = Trainer(c, tmp_path / "run").teacher.features
+    assert torch.equal(again[:], trainer.teacher.features[:])

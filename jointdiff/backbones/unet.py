@@ -129,6 +129,10 @@ class UNet(nn.Module):
         self.skips = nn.ModuleList(Conv(w, w) for w in reversed(widths))
         self.last = Conv(widths[0], channels * patch**2, 3, zero=True)
 
+    def units(self) -> list[nn.Module]:
+        """The parts in which memory is managed: weights gathered, or activations computed again, one at a time."""
+        return [m for m in self.modules() if isinstance(m, Block | Attention)]
+
     def forward(self, x: torch.Tensor, noise_levels: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
