@@ -81,6 +81,9 @@ def default() -> ConfigDict:
     c.train.steps = 20000
     # weights to start from: a workdir, a safetensors file or the name of shipped ones; new when empty
     c.train.init = ""
+    # further runs after this one, each a dict of the fields that differ from the one before, by their dotted names; each
+    # starts from the averaged weights of the one before
+    c.train.stages = ()
     c.train.batch = 64  # rows a step, over all processes and accumulated parts
     c.train.accumulate = 1  # parts that a batch is split into, to save memory
     c.train.precision = "auto"  # auto, fp32, bf16
@@ -187,6 +190,14 @@ def changed(config, fields: dict[str, Any]) -> ConfigDict:
             raise ValueError(unknown_field(config, name))
         at[last] = value
     return config
+
+
+def staged(config) -> list[ConfigDict]:
+    """The configs of all runs that a config describes, in order: itself, and one for each of `train.stages`."""
+    out = [config]
+    for fields in config.train.stages:
+        out.append(changed(out[-1], dict(fields)))
+    return out
 
 
 def open_ended(path: list[str]) -> bool:

@@ -82,11 +82,11 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def train() -> None:
-    from .training import Trainer
+    from .training import run
 
     if FLAGS.config is None or FLAGS.workdir is None:
         raise ValueError("training needs --config=configs/NAME.py and --workdir=FOLDER")
-    Trainer(FLAGS.config, FLAGS.workdir).run()
+    run(FLAGS.config, FLAGS.workdir)
 
 
 def opened():

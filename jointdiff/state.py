@@ -105,7 +105,9 @@ def export(model: Model, path: pathlib.Path) -> None:
     tensors = {
         f"network.{n}": p.detach().half().contiguous().cpu() for n, p in model.denoiser.network.state_dict().items()
     }
-    config = cfg.changed(model.config, {"data.root": "", "data.manifest": ""})  # of the machine it was trained on
+    config = cfg.changed(
+        model.config, {"data.root": "", "data.manifest": "", "train.init": ""}
+    )  # of the machine it was trained on
     tensors["data_mean"], tensors["data_std"] = model.denoiser.data_mean.cpu(), model.denoiser.data_std.cpu()
     write_atomically(pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(config)}))
     os.chmod(path, 0o644)  # safetensors keeps it from others

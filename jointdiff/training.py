@@ -64,9 +64,9 @@ def moments(pairs, layout) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Trainer:
-    """One run in a workdir."""
+    """One run in a workdir, from new weights, or from those that `init` or `config.train.init` names."""
 
-    def __init__(self, config, workdir: pathlib.Path):
+    def __init__(self, config, workdir: pathlib.Path, init: str | pathlib.Path | None = None):
         self.rank, self.world = processes.rank(), processes.world()
         config = build.resolve(config, self.log)
         self.config, self.workdir = config, pathlib.Path(workdir)
@@ -92,7 +92,8 @@ class Trainer:
         self.layout = build.layout(config, self.modalities)
         self.log("reading data")
         self.pairs = build.data(config, self.modalities, "train", self.log)
-        first = hub.load(c.init, "cpu").denoiser if c.init and not saved else None
+        self.init = str(init or c.init)
+        first = hub.load(self.init, "cpu").denoiser if self.init and not saved else None
         if saved:
             mean, std = saved["data_mean"], saved["data_std"]
         else:
@@ -147,11 +148,11 @@ class Trainer:
         if mine != theirs:
             odd = next(n for n in (*mine, *theirs) if mine.get(n) != theirs.get(n))
             raise ValueError(
-                f"config.train.init = {self.config.train.init!r} has another network: {odd} is {theirs.get(odd)} there and "
+                f"config.train.init = {self.init!r} has another network: {odd} is {theirs.get(odd)} there and "
                 f"{mine.get(odd)} here"
             )
         network.load_state_dict(other.state_dict())
-        self.log(f"starting from the weights of {self.config.train.init}")
+        self.log(f"starting from the weights of {self.init}")
 
     def log(self, text: str) -> None:
         if self.rank == 0:
@@ -244,8 +245,8 @@ class Trainer:
         copy.network.load_state_dict({n: sharding.whole(v) for n, v in self.average.values.items()})
         return Model(self.config, copy.to(self.device), self.modalities)
 
-    def run(self) -> None:
-        """Train to `config.train.steps`; stop cleanly, with a checkpoint, at SIGINT or SIGTERM."""
+    def run(self) -> bool:
+        """Train to `config.train.steps`; stop cleanly, with a checkpoint, at SIGINT or SIGTERM. Whether it came to its end."""
         c = self.config.train
         writer = judges = test = None
         if self.rank == 0:
@@ -298,6 +299,7 @@ class Trainer:
             self.log(
                 f"done: {c.steps} steps in {clock(time.monotonic() - began)}; sample with --mode=sample --workdir={self.workdir}"
             )
+        return not stop
 
     def stopping(self, stop: list) -> bool:
         """Whether any process was told to stop; all of them agree."""
@@ -306,6 +308,24 @@ class Trainer:
         flag = torch.tensor(float(len(stop)), device=self.device)
         dist.all_reduce(flag)
         return bool(flag > 0)
+
+
+def run(config, workdir: pathlib.Path) -> Trainer:
+    """Train by a config, in `workdir`, as far as it goes before it is told to stop; the last trainer.
+
+    Of a config with `train.stages` the last one runs in `workdir`, those before it in its folders `stage_1`, `stage_2`, ...
+    """
+    configs, before = cfg.staged(config), None
+    for number, stage in enumerate(configs, 1):
+        last = number == len(configs)
+        folder = pathlib.Path(workdir) if last else pathlib.Path(workdir) / f"stage_{number}"
+        trainer = Trainer(stage, folder, before)
+        if len(configs) > 1:
+            trainer.log(f"stage {number} of {len(configs)}")
+        if not trainer.run():
+            break
+        before = folder
+    return trainer
 
 
 def train(config=None, workdir="runs/model", data=None, **fields) -> Model:
@@ -326,6 +346,4 @@ def train(config=None, workdir="runs/model", data=None, **fields) -> Model:
     if data is not None:
         open_grid = {} if "data.grid" in fields or config.data.modalities else {"data.grid": (0, 0)}
         fields = {**open_grid, **fields, "data.manifest": str(data)}
-    trainer = Trainer(cfg.changed(config, fields), pathlib.Path(workdir))
-    trainer.run()
-    return trainer.model()
+    return run(cfg.changed(config, fields), pathlib.Path(workdir)).model()

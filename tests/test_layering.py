@@ -5,7 +5,19 @@ import ast
 from conftest import ROOT
 
 ORDER = [
-    {"config", "processes", "sharding", "optimization", "types", "streams", "files", "layout", "sde", "backbones", "modalities"},
+    {
+        "config",
+        "processes",
+        "sharding",
+        "optimization",
+        "types",
+        "streams",
+        "files",
+        "layout",
+        "sde",
+        "backbones",
+        "modalities",
+    },
     {"denoiser", "data", "report", "card"},
     {"analytic", "loss", "samplers", "results"},
     {"condition"},
@@ -87,8 +99,8 @@ def rooms():
                 ast.parse((path if path.is_file() else PACKAGE / name / "__init__.py").read_text())
             )
             first = said.splitlines()[0].split(". ")[0].rstrip(".")
-            lines.append(f"{name + ('' if path.is_file() else '/'):12}{first}")
-        lines.append("-" * 12)
+            lines.append(f"{name + ('' if path.is_file() else '/'):14}{first}")
+        lines.append("-" * 14)
     return "\n".join(lines[:-1])
 
 

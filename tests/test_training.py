@@ -194,6 +194,28 @@ def test_training_starts_from_the_weights_it_is_told(tmp_path):
         Trainer(c, tmp_path / "third")
 
 
+def test_stages_are_runs_one_after_the_other(tmp_path):
+    """One command ends with the weights of two, bit for bit, also when it is stopped on the way."""
+    from jointdiff.training import run
+
+    first, second = tiny(steps=4), tiny(steps=3)
+    second.optim.lr, second.train.init = 5e-4, str(tmp_path / "first")
+    train(first, tmp_path / "first")
+    apart = train(second, tmp_path / "second")
+    c = tiny(steps=4, stages=({"train.steps": 3, "optim.lr": 5e-4},))
+    stopped = Trainer(c, tmp_path / "staged" / "stage_1")
+    stopped.update()
+    stopped.save()
+    trainer = run(c, tmp_path / "staged")
+    together = state.load_checkpoint(tmp_path / "staged")
+    assert equal(apart["network"], together["network"]) and equal(apart["ema"], together["ema"])
+    assert trainer.step == 3 and trainer.config.optim.lr == 5e-4
+    assert run(c, tmp_path / "staged").step == 3  # done already
+    c.train.stages = ({"optim.rate": 1},)
+    with pytest.raises(ValueError, match="unknown field 'optim.rate'"):
+        run(c, tmp_path / "other")
+
+
 def test_rows_that_lack_a_modality_train(tmp_path):
     trainer = Trainer(tiny(), tmp_path)
     pairs = trainer.pairs
