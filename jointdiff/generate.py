@@ -103,7 +103,7 @@ def generate(
     first = processes.rank() == 0
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
         with tqdm(total=batches * steps, disable=None if first else True, unit="step", leave=False) as bar:
-            drawn = model.sample(given, num, on_step=bar.update, **common)
+            drawn = model.sample(given, num, on_step=lambda so_far: bar.update(), **common)
         if not first:
             return drawn
         drawn.write(folder, given=list(arguments))

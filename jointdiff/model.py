@@ -1,5 +1,6 @@
 """A trained model: denoiser, modalities and config together; sampling, densities and classes by name."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -101,7 +102,7 @@ class Model:
             start: earlier samples of all modalities to vary instead of drawing anew: they are noised to the time `strength`,
                 0 (nothing changes) to 1 (nothing stays), and carried back from there.
             batch: samples computed at once.
-            on_step: called after every step.
+            on_step: called after every step with what a batch's samples are by then, channels by name, noisy still.
             how: sampler, steps, grid, condition, guidance, the config's when not named; see `plan.Sampling`.
         """
         began = time.perf_counter()
@@ -137,8 +138,9 @@ class Model:
                 own = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, (1,))
                 known = level[rows], own
             begin = None if start is None else start[rows].to(self.device)
+            tell = on_step and functools.partial(self._tell, on_step, rows.stop - first)
             with self.denoiser.precision():
-                x, used = run(counted, y[rows].to(self.device), mask.to(self.device), draw, on_step, known, begin)
+                x, used = run(counted, y[rows].to(self.device), mask.to(self.device), draw, tell, known, begin)
             drawn[first] = x.cpu(), getattr(used, "log_evidence", None), counted.rows
             counted.rows = 0
         drawn = processes.gathered(drawn) if self.shared else drawn
@@ -162,6 +164,10 @@ class Model:
         if log_evidence[0] is not None:
             info["log_evidence"] = torch.cat([part.cpu() for part in log_evidence]).tolist()
         return Samples(channels, tuple(given), {n: self.modalities[n] for n in channels}, info)
+
+    def _tell(self, on_step: Callable, num: int, x: torch.Tensor) -> None:
+        """What `num` samples are by now, to the caller's `on_step`; of several particles a sample the first."""
+        on_step(self.layout.unpack(x[:: len(x) // num].float().cpu()))
 
     def cost(self, given: bool = True, noisy: bool = False, **how) -> int:
         """Network evaluations of one sample, `noisy` if what is given is; of an adaptive sampler the least possible.

@@ -98,15 +98,11 @@ class Samples(Mapping):
         summary = {"text": texts, "given": list(self.given), **self.info, **more}
         (folder / "samples.json").write_text(json.dumps(summary, indent=1))
 
-    def html(self, name: str, size: int = 96) -> list[str]:
+    def html(self, name: str) -> list[str]:
         """A modality's samples for a web page: a picture, a spectrogram and a player, or the text."""
         if self.kind(name) == "text":
             return [f"<code>{html.escape(t) or '&nbsp;'}</code>" for t in self.texts(name)]
-        out = [
-            f'<img alt="{html.escape(name)}" style="height:{size}px;image-rendering:pixelated" '
-            f'src="data:image/png;base64,{encoded(png(p))}">'
-            for p in self.pictures(name)
-        ]
+        out = [shown(p, name) for p in self.pictures(name)]
         if self.kind(name) == "sound":
             player = '<audio controls style="width:100%;min-width:180px" src="data:audio/wav;base64,{}"></audio>'
             out = [f"{a}<br>{player.format(encoded(wav(*s)))}" for a, s in zip(out, self.sounds(name))]
@@ -124,6 +120,14 @@ class Samples(Mapping):
             f"{n} {tuple(v.shape)}{' given' if n in self.given else ''}" for n, v in self.channels.items()
         )
         return f"Samples({shapes}; {self.info['evaluations']} evaluations, {self.info['seconds']:.1f} s)"
+
+
+def shown(picture: PIL.Image.Image, name: str, size: int = 96) -> str:
+    """A picture in a web page, `size` pixels high."""
+    return (
+        f'<img alt="{html.escape(name)}" style="height:{size}px;image-rendering:pixelated" '
+        f'src="data:image/png;base64,{encoded(png(picture))}">'
+    )
 
 
 def wav(wave: np.ndarray, rate: int) -> bytes:

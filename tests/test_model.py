@@ -44,6 +44,16 @@ def test_given_channels_come_back_unchanged(model, condition, generator):
     assert torch.equal(model.sample({"image": y}, num=3, steps=4, condition=condition)["image"], y)
 
 
+def test_every_step_is_told_and_the_last_is_the_result(model):
+    seen = []
+    drawn = model.sample(num=2, steps=4, on_step=seen.append)
+    assert len(seen) == 4 and all(torch.equal(seen[-1][n], drawn[n]) for n in drawn)
+    assert not torch.equal(seen[0]["image"], seen[1]["image"])
+    seen.clear()
+    model.sample({"image": torch.zeros(1, 1, 8, 8)}, num=2, steps=4, condition="twisted", on_step=seen.append)
+    assert all(v.shape[0] == 2 for state in seen for v in state.values())  # not a particle each
+
+
 def test_left_out_values_do_not_matter_to_the_rest(model):
     """What is left out is noise of its own stream: with other noise there, but the same elsewhere, the rest differs only
     by that noise, and giving nothing else is allowed."""

@@ -7,7 +7,10 @@ import os
 import re
 import shutil
 import socket
+import threading
 import time
+import urllib.error
+import urllib.request
 import zipfile
 
 import numpy as np
@@ -19,6 +22,7 @@ from scipy.io import wavfile
 
 import jointdiff
 from jointdiff.page import session
+from jointdiff.page.turns import Runs
 
 SETTINGS = {"sampler": "ddim", "steps": 4, "condition": "clean", "guidance": 0.0}
 needs_browser = pytest.mark.skipif(
@@ -241,6 +245,134 @@ def test_draw_a_digit_get_a_word_and_a_sound(page):
     assert words.count("one") >= 3, words
     sound = base64.b64decode(page.results("audio", "audio")[0].split(",")[1])
     assert sound[:4] == b"RIFF" and len(sound) > 4000
+
+
+def test_a_short_run_does_not_wait_for_a_long_one_and_both_are_as_alone(model):
+    """Two visitors at once: the second asks for 2 steps while the first is at its 60."""
+    runs, ended, drawn = Runs(), [], {}
+
+    def visit(who, steps):
+        work = lambda on_step: session.draw(model, {}, {}, [], 1, 0, {**SETTINGS, "steps": steps}, on_step)
+        for news in runs.watch(who, work, steps):
+            if not isinstance(news, tuple):
+                drawn[who] = news
+                ended.append(who)
+            elif who == "long" and not short.is_alive() and "short" not in ended:
+                short.start()
+
+    short = threading.Thread(target=visit, args=("short", 2))
+    visit("long", 60)
+    short.join()
+    assert ended == ["short", "long"]
+    for who, steps in (("short", 2), ("long", 60)):
+        alone = session.draw(model, {}, {}, [], 1, 0, {**SETTINGS, "steps": steps})
+        assert all(torch.equal(drawn[who][n], alone[n]) for n in alone)
+
+
+def test_a_run_tells_what_goes_wrong_and_ends_when_nobody_listens(model):
+    runs = Runs()
+    with pytest.raises(ValueError, match="this page draws 1 to"):
+        list(runs.watch("a", lambda on_step: session.draw(model, {}, {}, [], 99, 0, SETTINGS, on_step), 4))
+    work = lambda on_step: session.draw(model, {}, {}, [], 1, 0, {**SETTINGS, "steps": 200}, on_step)
+    watched = runs.watch("a", work, 200)
+    next(watched)
+    watched.close()  # the window is closed
+    began = time.monotonic()
+    with runs.turns:
+        assert time.monotonic() - began < 5
+    done = list(runs.watch("b", lambda on_step: session.draw(model, {}, {}, [], 1, 0, SETTINGS, on_step), 4))
+    assert done[-1]["image"].shape == (1, 1, 32, 32)
+
+
+def test_what_was_drawn_can_be_given(model, tmp_path):
+    """A drawn value as an input of the page says the same when it is given."""
+    drawn = session.draw(model, {"text": model.encode("text", "seven")}, {}, [], 2, 0, {**SETTINGS, "steps": 18})
+    for name in ("image", "text", "audio"):
+        value = session.as_input(drawn, name, 1, str(tmp_path))
+        again = session.read_value(model, name, {"composite": value} if name == "image" else value)
+        assert again.shape == drawn[name][1:].shape
+        apart = (again - drawn[name][1:]).square().mean().sqrt()
+        assert apart < (0.45 if name == "audio" else 0.15), (name, apart)  # a sound goes through its waveform
+
+
+@needs_browser
+def test_watch_it_form_give_it_and_ask_for_an_example(page):
+    from selenium.webdriver.common.keys import Keys
+
+    for accordion in page.find("button.label-wrap"):
+        accordion.click()
+    field = page.wait(lambda: [e for e in page.find('#steps-main input[type="number"]') if e.is_displayed()])[0]
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("60", Keys.TAB)
+    page.click("#generate")
+    early = page.wait(lambda: page.results("image", "image"))[0]
+    assert "evaluations" not in page.status()
+    page.wait(lambda: "evaluations" in page.status())
+    time.sleep(1)
+    assert page.results("image", "image")[0] != early
+    wanted = page.results("text", "text")[2]
+    page.click("#give-2-text")
+    field = page.wait(lambda: [e for e in page.find("#value-text input, #value-text textarea") if e.is_displayed()])[0]
+    page.wait(lambda: field.get_attribute("value") == wanted)
+    page.click("#give-2-image")
+    page.wait(lambda: [e for e in page.find("#value-image canvas") if e.is_displayed()])
+    time.sleep(2)
+    page.generate()
+    assert page.results("text", "text") == [wanted] * 4 and len(page.results("audio", "audio")) == 4
+    page.click("#example-text")
+    page.wait(lambda: field.get_attribute("value") not in ("", wanted), 30)
+
+
+@needs_browser
+def test_four_at_once_and_the_machines_files_are_its_own(page, served, driver):
+    """Four windows of one browser, each a session: all get what they asked for. Then files that nobody may read."""
+    first, words = driver.current_window_handle, ("one", "two", "three", "four")
+    handles = [first]
+    for _ in words[1:]:
+        driver.switch_to.new_window("window")
+        handles.append(driver.current_window_handle)
+        page.open()
+    for handle, word in zip(handles, words):
+        driver.switch_to.window(handle)
+        page.role("text", "given")
+        page.type("#value-text input, #value-text textarea", word)
+    for handle in handles:
+        driver.switch_to.window(handle)
+        page.click("#generate")
+    for handle, word in zip(handles, words):
+        driver.switch_to.window(handle)
+        page.wait(lambda: "evaluations" in page.status())
+        page.wait(lambda word=word: page.results("text", "text") == [word] * 4)
+    for handle in handles[1:]:
+        driver.switch_to.window(handle)
+        driver.close()
+    driver.switch_to.window(first)
+    url, votes = served
+    own = os.path.abspath(jointdiff.__file__)
+    for path in ("/etc/passwd", own, str(votes), "..%2f..%2f..%2f..%2fetc%2fpasswd"):
+        for route in ("gradio_api/file=", "file=", "gradio_api/static/", "static/", "assets/", "gradio_api/stream/"):
+            try:
+                with urllib.request.urlopen(f"{url}{route}{path}", timeout=10) as reply:
+                    body = reply.read()
+            except urllib.error.HTTPError as error:
+                assert error.code in (403, 404, 405, 422, 500), (route, path, error.code)
+            else:
+                assert b"root:" not in body and b"import" not in body[:400], (route, path)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_twenty_sessions_in_a_row(page):
+    """Each opens the page and draws; the process does not grow from one to the next."""
+    import resource
+
+    held = []
+    for _ in range(20):
+        page.open()
+        page.generate()
+        held.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    print("GiB after each session:", [round(h, 2) for h in held])
+    assert held[-1] - held[4] < 0.3
 
 
 @needs_browser

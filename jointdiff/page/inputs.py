@@ -10,9 +10,9 @@ from ..modalities import Audio, Image, Text
 from ..model import Model
 from ..samplers import SAMPLERS
 from . import session
+from .session import CANVAS
 
 GIVEN, GENERATE, LEFT_OUT = "given", "generate", "leave out"
-CANVAS = 256  # side of what one draws on, pixels
 
 
 @dataclasses.dataclass
@@ -23,6 +23,7 @@ class Input:
     role: gr.Radio
     value: gr.components.Component
     noise: gr.Slider
+    example: gr.Button
 
     @property
     def parts(self) -> list:
@@ -64,9 +65,10 @@ def inputs(model: Model) -> list[Input]:
             )
             value = editor(model, name)
             noise = gr.Slider(0, 2, 0, step=0.05, label="its noise", visible=False)
-        show = lambda role: [gr.update(visible=role == GIVEN)] * 2
-        role.change(show, role, [value, noise], queue=False, show_progress="hidden", api_visibility="private")
-        out.append(Input(name, role, value, noise))
+            example = gr.Button("an example", size="sm", visible=False, elem_id=f"example-{name}")
+        show = lambda role: [gr.update(visible=role == GIVEN)] * 3
+        role.change(show, role, [value, noise, example], queue=False, show_progress="hidden", api_visibility="private")
+        out.append(Input(name, role, value, noise, example))
     return out
 
 

@@ -1,25 +1,23 @@
 """What the page does, without the page: values as a browser sends them, drawing, redrawing, archives."""
 
+import functools
 import pathlib
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import PIL.Image
 import torch
 
 from ..modalities import Audio, Image, Text
 from ..modalities.audio import load
 from ..model import Model
-from ..results import Samples
+from ..results import Samples, shown, wav
 
 MOST_RESULTS, MOST_STEPS, MOST_RUNS = 8, 200, 20
+CANVAS = 256  # side of what one draws on, pixels
 SILENT = 1e-3  # of full scale
-
-
-class Cancelled(Exception):
-    """The user did not want to wait."""
 
 
 def read_value(model: Model, name: str, value) -> torch.Tensor:
@@ -72,7 +70,9 @@ def draw(
         raise ValueError(f"{num} results; this page draws 1 to {MOST_RESULTS} at once")
     if not 1 <= settings["steps"] <= MOST_STEPS:
         raise ValueError(f"{settings['steps']} steps; this page takes 1 to {MOST_STEPS}")
-    return model.sample(given, num, seed, leave_out, noise=noise, on_step=on_step, **settings)
+    held = {n: v.expand(num, -1, -1, -1) for n, v in given.items()}
+    tell = on_step and (lambda state: on_step({**state, **held}))
+    return model.sample(given, num, seed, leave_out, noise=noise, on_step=tell, **settings)
 
 
 def redraw(
@@ -108,7 +108,7 @@ def redraw(
             seed + group,
             left_out,
             noise=noise,
-            on_step=on_step,
+            on_step=on_step and functools.partial(among, on_step, channels, rows, held),
             start=start if strength < 1 else None,
             strength=strength,
             **settings,
@@ -121,6 +121,49 @@ def redraw(
     info = {**samples.info, **settings, "seed": seed + len(groups) - 1, "seeds": seeds, "strength": strength,
             "kept": [list(names) for names in keep], "evaluations": evaluations, "seconds": seconds}  # fmt: skip
     return Samples(channels, samples.given, samples.modalities, info)
+
+
+def among(on_step: Callable, channels: Mapping, rows: Sequence[int], held: Sequence[str], state: Mapping) -> None:
+    """Tells of all samples while some rows of them are drawn, of which `held` stay."""
+    now = {n: v.clone() for n, v in channels.items()}
+    for name in now:
+        if name not in held:
+            now[name][rows] = state[name]
+    on_step(now)
+
+
+def example(model: Model, name: str, seed: int, on_step: Callable | None = None) -> Samples:
+    """One value of a modality by itself, drawn by the model: something to begin with, without any data."""
+    others = [n for n in model.layout.names if n != name]
+    return model.sample(num=1, seed=seed, leave_out=others, on_step=on_step, guidance=0.0)
+
+
+def as_input(samples: Samples, name: str, row: int, folder: str):
+    """A drawn value as the modality's input takes it: a picture, a text, or the path of a file in `folder`."""
+    modality = samples.modalities[name]
+    if isinstance(modality, Image):
+        picture = samples.pictures(name)[row]
+        factor = max(1, CANVAS // max(picture.size))
+        return picture.resize((picture.width * factor, picture.height * factor), PIL.Image.Resampling.NEAREST)
+    if isinstance(modality, Text):
+        return samples.texts(name)[row]
+    file = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    if isinstance(modality, Audio):
+        file = file / f"{name}.wav"
+        file.write_bytes(wav(*samples.sounds(name)[row]))
+    else:
+        file = file / f"{name}.npy"
+        np.save(file, np.asarray(samples.raw(name)[row]))
+    return str(file)
+
+
+def so_far(model: Model, state: Mapping[str, torch.Tensor], left_out: Sequence[str]) -> dict[str, list[str]]:
+    """What samples are by now, noisy still, as pictures for a web page."""
+    return {
+        n: [shown(PIL.Image.fromarray(p), n) for p in model.modalities[n].picture(v.clamp(-1, 1))]
+        for n, v in state.items()
+        if n not in left_out
+    }
 
 
 def shape(model: Model, name: str) -> tuple[int, int, int]:
@@ -149,31 +192,3 @@ def archive(runs: Sequence[Samples], folder: str) -> str:
         for number, samples in enumerate(runs, 1):
             samples.save(pathlib.Path(gathered) / f"run_{number:03d}")
         return shutil.make_archive(str(pathlib.Path(tempfile.mkdtemp(dir=folder)) / "jointdiff"), "zip", gathered)
-
-
-class Cancels:
-    """A flag a browser session that its cancel button raises; sampling looks at it after every step."""
-
-    def __init__(self):
-        self.flags: dict[str, threading.Event] = {}
-
-    def watch(self, session: str, progress: Callable, total: int) -> Callable:
-        """The `on_step` of a new run."""
-        flag = self.flags[session] = threading.Event()
-        done = 0
-
-        def on_step():
-            nonlocal done
-            done += 1
-            progress((min(done, total), total))
-            if flag.is_set():
-                raise Cancelled
-
-        return on_step
-
-    def cancel(self, session: str) -> None:
-        if session in self.flags:
-            self.flags[session].set()
-
-    def forget(self, session: str) -> None:
-        self.flags.pop(session, None)

@@ -1,6 +1,8 @@
 """The page itself, in gradio; what its buttons do is in `session`."""
 
+import contextlib
 import functools
+import inspect
 import os
 import pathlib
 import random
@@ -14,6 +16,9 @@ from ..model import Model
 from ..results import Samples
 from . import session
 from .inputs import GIVEN, LEFT_OUT, chosen, inputs, settings
+from .turns import Cancelled, Runs
+
+MOST_VISITORS = 8  # at once; more wait in line
 
 CSS = """
 .gradio-container {max-width: 1400px !important; width: 100%; margin: auto}
@@ -29,33 +34,41 @@ CSS = """
 def clear_errors(handler):
     """What goes wrong becomes a message on the page, and leaves everything as it was."""
 
-    @functools.wraps(handler)
-    def wrapped(*args, **kwargs):
+    @contextlib.contextmanager
+    def said():
         try:
-            return handler(*args, **kwargs)
-        except session.Cancelled:
+            yield
+        except Cancelled:
             raise gr.Error("Cancelled; nothing was changed.", title="Stopped", print_exception=False) from None
         except (ValueError, OSError, RuntimeError) as error:
             raise gr.Error(str(error), title="That does not work", print_exception=False, duration=20) from None
 
-    return wrapped
+    @functools.wraps(handler)
+    def wrapped(*args, **kwargs):
+        with said():
+            return handler(*args, **kwargs)
+
+    @functools.wraps(handler)
+    def in_parts(*args, **kwargs):
+        with said():
+            yield from handler(*args, **kwargs)
+
+    return in_parts if inspect.isgeneratorfunction(handler) else wrapped
 
 
-def card(samples: Samples, pictures: dict[str, list[str]], row: int) -> str:
+def card(pictures: dict[str, list[str]], row: int, held=()) -> str:
     """One sample as HTML."""
     parts = []
-    for name in samples:
-        given = " (given)" if name in samples.given else ""
+    for name in pictures:
+        given = " (given)" if name in held else ""
         parts.append(f'<div class="name">{name}{given}</div><div data-modality="{name}">{pictures[name][row]}</div>')
     return "".join(parts)
 
 
 def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
     """The page of a model; votes are kept in `votes_path`."""
-    cancels, downloads = (
-        session.Cancels(),
-        tempfile.TemporaryDirectory(prefix="jointdiff-"),
-    )  # removed when the page ends
+    visitors, downloads = Runs(), tempfile.TemporaryDirectory(prefix="jointdiff-")  # removed when the page ends
+    names = model.layout.names
 
     def read(values):
         """(given, noise, left out) of the inputs' values."""
@@ -80,7 +93,7 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
             there = i < num
             out += [
                 gr.update(visible=there),
-                gr.update(value=card(samples, pictures, i) if there else ""),
+                gr.update(value=card(pictures, i, samples.given) if there else ""),
                 gr.update(choices=free, value=[n for n in kept[i] if n in free] if there else []),
             ]
         titles = [session.title(i + 1, run) for i, run in enumerate(runs)]
@@ -95,13 +108,42 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
         runs = [*runs, samples][-session.MOST_RUNS :]
         return [runs, len(runs) - 1, *show(runs, len(runs) - 1)]
 
+    def forming(state, left_out) -> list:
+        """Updates of the cards while samples form."""
+        pictures, out = session.so_far(model, state, left_out), []
+        num = len(next(iter(pictures.values())))
+        for i in range(session.MOST_RESULTS):
+            out += [gr.update(visible=i < num), card(pictures, i) if i < num else gr.skip(), gr.skip()]
+        return out
+
+    def drawing(who, work, steps, left_out, runs, index, seed, progress):
+        """Everything that a run shows, while it goes on and at its end; what was there comes back if it does not end."""
+        nothing = [gr.skip()] * 3
+        try:
+            for news in visitors.watch(who, work, steps):
+                if isinstance(news, Samples):
+                    yield [*added(runs, news), seed]
+                else:
+                    progress((news[0], steps))
+                    yield [gr.skip(), gr.skip(), *forming(news[1], left_out), *nothing, gr.skip()]
+        except Exception:
+            empty = [gr.update(visible=False), "", gr.skip()] * session.MOST_RESULTS
+            yield [gr.skip(), gr.skip(), *(show(runs, index) if runs else [*empty, *nothing]), gr.skip()]
+            raise
+
+    def whole(who, work, steps, progress):
+        """The result of a run of which only the progress is shown."""
+        for news in visitors.watch(who, work, steps):
+            if not isinstance(news, tuple):
+                return news
+            progress((news[0], steps))
+
     @clear_errors
-    def generate(request: gr.Request, runs, num, seed, *values, progress=gr.Progress()):
+    def generate(request: gr.Request, runs, index, num, seed, *values, progress=gr.Progress()):
         how = chosen(*values[:4])
         given, noise, left_out = read(values[4:])
-        on_step = cancels.watch(request.session_hash, progress, how["steps"])
-        drawn = session.draw(model, given, noise, left_out, int(num), int(seed), how, on_step)
-        return [*added(runs, drawn), int(seed) + 1]
+        work = functools.partial(session.draw, model, given, noise, left_out, int(num), int(seed), how)
+        yield from drawing(request.session_hash, work, how["steps"], left_out, runs, index, int(seed) + 1, progress)
 
     @clear_errors
     def again(request: gr.Request, runs, index, strength, seed, *values, progress=gr.Progress()):
@@ -110,10 +152,25 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
         how, samples = chosen(*values[:4]), runs[index]
         keep = list(values[4:])[: len(samples.info["seeds"])]
         groups = len({tuple(k) for k in keep})
-        on_step = cancels.watch(request.session_hash, progress, how["steps"] * groups)
         seed = max(int(seed), samples.info["seed"]) + 1
-        drawn = session.redraw(model, samples, keep, float(strength), seed, how, on_step)
-        return [*added(runs, drawn), seed]
+        work = functools.partial(session.redraw, model, samples, keep, float(strength), seed, how)
+        left_out = samples.info["leave_out"]
+        yield from drawing(request.session_hash, work, how["steps"] * groups, left_out, runs, index, seed, progress)
+
+    @clear_errors
+    def give(row, name, runs, index):
+        if not runs or name not in runs[index]:
+            raise ValueError(f"{name} was left out there; there is none to give")
+        return GIVEN, session.as_input(runs[index], name, row, downloads.name)
+
+    def example(name):
+        @clear_errors
+        def drawn(request: gr.Request, progress=gr.Progress()):
+            work = functools.partial(session.example, model, name, random.randrange(2**31))
+            samples = whole(request.session_hash, work, model.config.sample.steps, progress)
+            return session.as_input(samples, name, 0, downloads.name)
+
+        return drawn
 
     def back(runs, wanted):
         index = next((i for i, run in enumerate(runs) if session.title(i + 1, run) == wanted), None)
@@ -125,8 +182,11 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
         if sides[0] == sides[1]:
             raise ValueError("both settings are the same; change one of them")
         given, noise, left_out = read(values[8:])
-        on_step = cancels.watch(request.session_hash, progress, sum(s["steps"] for s in sides))
-        drawn = [session.draw(model, given, noise, left_out, 2, int(seed), how, on_step) for how in sides]
+
+        def both(on_step):
+            return [session.draw(model, given, noise, left_out, 2, int(seed), how, on_step) for how in sides]
+
+        drawn = whole(request.session_hash, both, sum(s["steps"] for s in sides), progress)
         order = random.sample([0, 1], 2)  # so that nobody knows which is which
         ballot = {"settings": [label(sides[i]) for i in order], "given": list(given), "seed": int(seed)}
         open_ = gr.update(interactive=True)
@@ -149,10 +209,10 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
         return [None, told, closed, closed, closed, votes.summary(votes.read(votes_path))]
 
     def cancel(request: gr.Request):
-        cancels.cancel(request.session_hash)
+        visitors.cancel(request.session_hash)
 
     def forget(request: gr.Request):
-        cancels.forget(request.session_hash)
+        visitors.forget(request.session_hash)
 
     with gr.Blocks(
         title=f"jointdiff: {name}", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)
@@ -181,7 +241,12 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
                             with gr.Column(min_width=210, visible=False, elem_id=f"result-{i}") as column:
                                 body = gr.HTML(elem_classes="card")
                                 keep = gr.CheckboxGroup([], label="keep", elem_id=f"keep-{i}", elem_classes="keep")
-                            cards.append((column, body, keep))
+                                with gr.Row():
+                                    gives = [
+                                        gr.Button(f"give {n}", size="sm", min_width=60, elem_id=f"give-{i}-{n}")
+                                        for n in names
+                                    ]
+                            cards.append((column, body, keep, gives))
                     strength = gr.Slider(
                         0.05, 1, 1, step=0.05, label="re-noise", elem_id="strength",
                         info="what is redrawn starts anew at 1, and stays close to what it was near 0",
@@ -208,19 +273,32 @@ def build(model: Model, name: str, votes_path: pathlib.Path) -> gr.Blocks:
                         ]
                     table = gr.Markdown(lambda: votes.summary(votes.read(votes_path)), elem_id="votes")
         values = [p for i in asked for p in i.parts]
-        shown = [*(part for c in cards for part in c), told, history, download]
+        shown = [*(part for *parts, _ in cards for part in parts), told, history, download]
         quiet = {"api_visibility": "private"}
-        one = {"concurrency_id": "sampling", "concurrency_limit": 1, **quiet}
-        go.click(generate, [runs, num, seed, *how, *values], [runs, index, *shown, seed], show_progress_on=told, **one)
-        redo.click(
-            again,
-            [runs, index, strength, seed, *how, *(k for _, _, k in cards)],
+        several = {"concurrency_id": "sampling", "concurrency_limit": MOST_VISITORS, **quiet}
+        go.click(
+            generate,
+            [runs, index, num, seed, *how, *values],
             [runs, index, *shown, seed],
             show_progress_on=told,
-            **one,
+            **several,
         )
+        redo.click(
+            again,
+            [runs, index, strength, seed, *how, *(k for _, _, k, _ in cards)],
+            [runs, index, *shown, seed],
+            show_progress_on=told,
+            **several,
+        )
+        for i, (*_, gives) in enumerate(cards):
+            for button, one in zip(gives, asked):
+                button.click(functools.partial(give, i, one.name), [runs, index], [one.role, one.value], **quiet)
+        for one in asked:
+            one.example.click(example(one.name), None, one.value, **several)
         history.input(back, [runs, history], [index, *shown], **quiet)
-        versus.click(compare, [seed, *first, *second, *values], [ballot, left, right, question, *buttons, seed], **one)
+        versus.click(
+            compare, [seed, *first, *second, *values], [ballot, left, right, question, *buttons, seed], **several
+        )
         for button, result in zip(buttons, ("a", "tie", "b")):
             button.click(functools.partial(vote, result=result), ballot, [ballot, question, *buttons, table], **quiet)
         stop.click(cancel, queue=False, **quiet)

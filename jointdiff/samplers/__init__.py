@@ -54,7 +54,7 @@ def sample(
             the usual ones.
         noise: returns fresh standard normal noise at every call.
         condition: how observed channels enter (see `jointdiff.condition`); None samples everything.
-        on_step: called after every step, for progress.
+        on_step: called after every step with what x is by then.
         start: data to begin from, noised to the first time, instead of from noise alone. Meng et al. 2022,
             arXiv:2108.01073.
     """
@@ -69,10 +69,10 @@ def sample(
     for t, s in zip(times[:-1], times[1:]):
         x = step(denoise, x, t.to(x.device), s.to(x.device), noise)
         if on_step:
-            on_step()
+            on_step(x)
     x = denoise(x, times[-1].to(x.device))
     if on_step:
-        on_step()
+        on_step(x)
     return x
 
 
