@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from .evaluate.coherence import coherence, directions
+from .evaluate.partners import glance
 from .layout import Layout
 from .model import Model
 from .report import grid_picture
@@ -42,16 +43,20 @@ def log_evaluation(
 ) -> None:
     """Coherence of every direction in which nothing is left out, of `num` held-out rows, and samples.
 
-    Without judges, samples alone: classes are known of sources only, a manifest's rows are judged by eye.
+    Without judges, for data without classes, how often the true partner is found among them by samples.
     """
     began, figures = time.monotonic(), {}
+    measure = "coherence" if judges else "partners"
+    if not judges:
+        figures = glance(model, test, num)
     for direction in directions(model.layout.names, leave_out=False) if judges else ():
         for name, value in coherence(model, judges, test, direction, num).items():
             if name == "joint" and direction.given:
                 continue
             label = f"{'+'.join(direction.given) or 'nothing'}_to_{name}"
             figures[label] = value
-            writer.add_scalar(f"coherence/{label}", value, step)
+    for label, value in figures.items():
+        writer.add_scalar(f"{measure}/{label}", value, step)
     drawn = model.sample(num=8)
     writer.add_image("samples", grid_picture(model.modalities, drawn, ()), step, dataformats="HWC")
     for name in drawn:
@@ -61,12 +66,10 @@ def log_evaluation(
         elif drawn.kind(name) == "text":
             writer.add_text(name, ", ".join(map(repr, drawn.texts(name)[:4])), step)
     writer.flush()
-    if not judges:
-        return
-    with open(workdir / "coherence.jsonl", "a") as file:
+    with open(workdir / f"{measure}.jsonl", "a") as file:
         file.write(json.dumps({"step": step, "num": num, **figures}) + "\n")
     told = " ".join(f"{k} {v:.2f}" for k, v in figures.items())
-    log(f"step {step} coherence {told}  ({clock(time.monotonic() - began)})")
+    log(f"step {step} {measure} {told}  ({clock(time.monotonic() - began)})")
 
 
 def clock(seconds: float) -> str:

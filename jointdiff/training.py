@@ -258,7 +258,7 @@ class Trainer:
             if c.evaluate_every and self.step < c.steps:
                 self.log("preparing the judges of coherence")
                 judges = build_judges(self.config, self.modalities, self.pairs)
-                test = build.data(self.config, self.modalities, "test") if judges else None
+                test = build.data(self.config, self.modalities, "test")
         stop = []  # from here on; what came before is quickly done again
         before = {
             s: signal.signal(s, lambda number, frame: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)

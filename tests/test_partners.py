@@ -9,7 +9,7 @@ from test_manifest import folder, own
 
 from jointdiff import main
 from jointdiff.analytic import gaussian
-from jointdiff.evaluate.partners import intervals, likelihood_ranks, ranks, sample_ranks
+from jointdiff.evaluate.partners import distances, glance, intervals, likelihood_ranks, ranks, sample_ranks
 from jointdiff.layout import Layout
 from jointdiff.model import Model
 from jointdiff.sde import SDES
@@ -47,6 +47,20 @@ def exact(rho, n=4):
     return Model(default(), Exact(), kinds), {"a": x[:, :1], "b": x[:, 1:]}
 
 
+class Rows:
+    """Aligned values as rows that are all there."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return 400
+
+    def rows(self, start, count):
+        at = torch.arange(start, start + count) % 400
+        return {n: v[at] for n, v in self.values.items()}, torch.ones(count, len(self.values)), None, None
+
+
 def test_ranks_share_places():
     score = torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 0.0], [5.0, 4.0, 3.0]])
     assert ranks(score).tolist() == [1.0, 1.5, 3.0]
@@ -75,6 +89,32 @@ def test_exact_intervals_hold_and_the_error_is_regressions():
     assert found["inside of the 90 % interval"] == pytest.approx(0.9, abs=0.02)
 
 
+def test_distances_see_what_is_off():
+    """In features that nobody labelled: fresh samples of an exact model are near, those with half of the variance far."""
+    model, values = exact(0.8, 8)
+    rows = types.SimpleNamespace(values=values)
+    for kind in model.modalities.values():
+        kind.rate = None
+    how = {"steps": 30, "sampler": "dpm_solver"}
+    near = distances(model, rows, rows, 200, updates=60, **how)
+    drawn = model.sample
+
+    class Half:
+        modalities = model.modalities
+        sample = staticmethod(lambda **k: {n: v * 0.5**0.5 for n, v in drawn(**k).items()})
+
+    far = distances(Half, rows, rows, 200, updates=60, **how)
+    for a, b in zip(near, far):
+        assert a["target"] == b["target"] and b["drawn"] > 2 * a["drawn"], (a, b)
+        assert a["drawn"] < 3 * a["training"]
+
+
+def test_training_on_rows_without_classes_says_how_often_partners_are_found(tmp_path):
+    model, values = exact(0.9)
+    found = glance(model, Rows(values), 16)
+    assert found.keys() == {"a_to_b", "b_to_a"} and all(v > 0.5 for v in found.values())
+
+
 def test_a_manifests_run_is_measured_by_labels_and_without(tmp_path, command, monkeypatch, quick_judges):
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
     (tmp_path / "own").mkdir()
@@ -84,6 +124,7 @@ def test_a_manifests_run_is_measured_by_labels_and_without(tmp_path, command, mo
     assert json.loads((tmp_path / "run" / "coherence.jsonl").read_text())["photo_to_word"] >= 0
     out = command(workdir=str(tmp_path / "run"), mode="evaluate", num=4, seeds=1, steps=2)
     result = json.loads((out / "partners.json").read_text())
+    assert {r["target"] for r in result["distances"]} == {"photo", "bands", "word"}
     assert len(result["ranks"]) == 6 and [r["target"] for r in result["intervals"]] == ["bands"]
     assert json.loads((out / "coherence.json").read_text())["ceilings"]["word"] == 1.0
     assert main.FLAGS.mode == "train"

@@ -9,6 +9,9 @@ that knows all, (N + 1) / 2 on average by chance; two scores order them:
 
 For arrays, where values are measurements, the mean of many draws is compared with a linear regression from the same pixel of
 what is given, and the 90 % interval of the draws should hold 90 % of the truth.
+
+The Frechet distance of what is drawn from nothing needs features without classes: those of a small classifier that has learned
+to tell a few hundred training items apart, each with its moved and noisy copies. Dosovitskiy et al. 2014, arXiv:1406.6909.
 """
 
 import itertools
@@ -20,11 +23,14 @@ import torch
 from tqdm import tqdm
 
 from .. import build
-from ..data import examples
+from ..data import examples, restored
 from ..likelihood import relative_log_prob
 from ..model import Model
 from ..streams import SampleNoise
+from .classifiers import train_small
+from .frechet import frechet
 
+EXEMPLARS = 256  # training items that a network is taught to tell apart
 DRAWS = 19  # from the smallest to the largest of 19 lies one more of the same kind in 18 of 20 cases: 90 %
 
 
@@ -94,13 +100,47 @@ def intervals(
     }
 
 
-def measure(model: Model, num: int = 64, seed: int = 0, show=print, **how) -> dict:
-    """Every pair of modalities by ranks, and every array from all others by error and interval."""
+def exemplar_features(values: torch.Tensor, rate: float | None, seed: int = 0, updates: int = 400):
+    """The features, `channels -> (B, n)`, of a network that tells the items `values`, stored, apart."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        shift = 0 if rate else 2  # a tone that is moved is another tone
+        return train_small(values, torch.arange(len(values)), seed, updates=updates, shift=shift).features
+
+
+def distances(model: Model, train, test, num: int, seed: int = 0, updates: int = 400, **how) -> list[dict]:
+    """The Frechet distance between `num` test items and what is drawn from nothing, and between them and training items."""
+    drawn, out = model.sample(num=num, seed=seed, **how), []
+    for name, modality in model.modalities.items():
+        items, held_out = train.values[name], test.values[name]
+        if len(items) < 2 or len(held_out) < 2:
+            continue
+        features = exemplar_features(items[: min(len(items), EXEMPLARS)], modality.rate, seed, updates)
+        real = features(restored(held_out[: min(num, len(held_out))]))
+        known = features(restored(items[-min(num, len(items)) :]))
+        out.append({"target": name, "drawn": frechet(features(drawn[name]), real), "training": frechet(known, real)})
+    return out
+
+
+def glance(model: Model, test, num: int, seed: int = 0) -> dict[str, float]:
+    """How often a sample of the target is nearest to the true partner, for every pair of modalities: quick, for training."""
+    out = {}
+    for given, target in itertools.permutations(model.layout.names, 2):
+        values = examples(test, (given, target), 0, num)
+        out[f"{given}_to_{target}"] = summary(sample_ranks(model, values, given, target, seed))["first"]
+    return out
+
+
+def measure(model: Model, num: int = 64, seed: int = 0, show=print, updates: int = 400, **how) -> dict:
+    """Every pair of modalities by ranks, every array from all others by error and interval, and Frechet distances.
+
+    `updates` are those of the networks whose features the distances are in.
+    """
     config, modalities = model.config, model.modalities
     test, train = build.data(config, modalities, "test"), build.data(config, modalities, "train")
     names, result = (
         model.layout.names,
-        {"num": num, "seed": seed, "ranks": [], "intervals": [], "device": str(model.device)},
+        {"num": num, "seed": seed, "ranks": [], "intervals": [], "distances": [], "device": str(model.device)},
     )
     pairs = list(itertools.permutations(names, 2))
     show(f"{len(pairs)} directions, the true partner among {num}: chance finds it in {1 / num:.3f}")
@@ -118,6 +158,7 @@ def measure(model: Model, num: int = 64, seed: int = 0, show=print, **how) -> di
         given = [n for n in names if n != target]
         known, values = examples(train, names, 0, 4 * num), examples(test, names, 0, min(num, 16))
         result["intervals"].append({"target": target, **intervals(model, known, values, given, target, seed, **how)})
+    result["distances"] = distances(model, train, test, 4 * num, seed, updates, **how)
     return result
 
 
@@ -142,4 +183,7 @@ def markdown(result: dict) -> str:
             f"{row['target']} from all others: error {row['error']:.3f} (linear regression {row['error of regression']:.3f}), "
             f"{row['inside of the 90 % interval']:.3f} of the truth inside of the 90 % interval"
         )
+    if result["distances"]:
+        lines += ["\n| | Frechet distance of what is drawn from nothing | of training items |", "| --- | --- | --- |"]
+        lines += [f"| {r['target']} | {r['drawn']:.2f} | {r['training']:.2f} |" for r in result["distances"]]
     return "\n".join(lines) + "\n"
