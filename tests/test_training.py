@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -359,6 +360,37 @@ def test_divided_weights_train_as_whole_ones_and_their_checkpoints_are_each_othe
         assert again["step"] == 6
         for name, value in whole["network"].items():
             assert torch.allclose(value, again["network"][name], atol=2e-4), name
+
+
+def test_two_machines_train_as_one(tmp_path):
+    """Two agents that find each other, each with a process of its own, as the README starts them on two machines."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    extra = [f"--config={CONFIG}", "--config.train.steps=4", "--config.backbone.unet.dropout=0.0"]
+    agents = []
+    for node in range(2):
+        words = [*TWO[:3], "--nnodes=2", f"--node_rank={node}", "--nproc_per_node=1", "--rdzv_backend=c10d"]
+        words += [f"--rdzv_endpoint={place}", *TWO[5:], f"--workdir={tmp_path / 'two'}", *extra]
+        agents.append(subprocess.Popen(words, env=ENV, cwd=tmp_path, stderr=subprocess.PIPE))
+    said = [agent.communicate(timeout=200)[1].decode() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    subprocess.run(
+        [*ONE, f"--workdir={tmp_path / 'one'}", *extra], env=ENV, cwd=tmp_path, check=True, capture_output=True
+    )
+    one, two = (state.load_checkpoint(tmp_path / n) for n in ("one", "two"))
+    for name, value in one["network"].items():
+        assert torch.allclose(value, two["network"][name], atol=2e-4), name
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_the_same(tmp_path):
+    one = tiny()
+    one.backbone.unet.dropout = 0.0
+    two = one.copy_and_resolve_references()
+    two.train.compile = True
+    a, b = train(one, tmp_path / "a", 3), train(two, tmp_path / "b", 3)
+    assert all(torch.allclose(a["network"][n], b["network"][n], atol=2e-4) for n in a["network"])
 
 
 def test_recomputed_activations_change_nothing(tmp_path):
