@@ -110,6 +110,16 @@ print(np.abs(curve.decode(curve.encode(raw)) - raw).max())"""
     assert float(run([sys.executable, "-c", check], tmp_path)) < 0.1
 
 
+@pytest.mark.parametrize("name", ["digits", "keypad"])
+def test_the_tables_are_those_of_the_result_files(name):
+    from jointdiff.evaluate.table import brief, markdown
+
+    folder = ROOT / "experiments" / "any_direction"
+    result = json.loads((folder / f"{name}.json").read_text())
+    assert markdown(result) == (folder / f"{name}.md").read_text()
+    assert brief(result) in README, f"put this into the README:\n{brief(result)}"
+
+
 def test_every_file_the_readme_names_exists():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):

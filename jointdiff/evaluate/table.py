@@ -94,6 +94,24 @@ def markdown(result: dict) -> str:
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
+def brief(result: dict) -> str:
+    """The table of the directions in which nothing is left out, with the second condition's means in its last column."""
+    names, rows = list(result["ceilings"]), [r for r in result["rows"] if not r["left_out"]]
+    first, *others = dict.fromkeys(r["condition"] for r in rows)
+    beside = {tuple(r["given"]): r["figures"] for r in rows if r["condition"] in others[:1]}
+    head = ["given", *(f"→ {n}" for n in names), "all agree"]
+    head += [f"{o if o != 'replace' else 'replacement'}: {', '.join(names)}" for o in others[:1]]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        if row["condition"] != first:
+            continue
+        cells = [number(row["figures"].get(n)) for n in (*names, "joint")]
+        other = beside.get(tuple(row["given"]), {})
+        means = ", ".join(f"{other[n]['mean']:.3f}" if n in other else "–" for n in names) if other else ""
+        lines.append([" + ".join(row["given"]) or "nothing", *cells, *([means] if others else [])])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
 def number(figure) -> str:
     return "" if figure is None else f"{figure['mean']:.3f} ± {figure['std']:.3f}"
 
