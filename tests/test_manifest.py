@@ -146,6 +146,16 @@ def test_array_files(tmp_path):
     for name in ("a.png", "a.tif"):
         PIL.Image.fromarray(deep).save(tmp_path / name)
         assert np.array_equal(array.read(tmp_path / name)[0, 0], deep)
+    pages = [PIL.Image.fromarray(d) for d in (deep, deep // 2, deep // 3)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    stack = Array((4, 6), channels=3, high=65535.0)
+    assert np.array_equal(stack.read(tmp_path / "stack.tif")[0], np.stack([deep, deep // 2, deep // 3]))
+    (tmp_path / "stacks.csv").write_text("bands\nstack.tif\nstack.tif\n")
+    _, proposed = Manifest.open(tmp_path / "stacks.csv").propose(None)
+    assert proposed["bands"][0] == "array" and proposed["bands"][1]["channels"] == 3
+    pages[0].save(tmp_path / "uneven.tif", save_all=True, append_images=[pages[1].crop((0, 0, 3, 3))])
+    with pytest.raises(ValueError, match="pages of a stack must be grey and of one size"):
+        stack.read(tmp_path / "uneven.tif")
     for name in ("a.npy", "a.npz"):
         assert np.array_equal(array.read(str(tmp_path / name))[0, 0], value)
     assert np.array_equal(array.read(value)[0, 0], value)

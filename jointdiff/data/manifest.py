@@ -23,6 +23,7 @@ import PIL.Image
 import torch
 from tqdm import tqdm
 
+from ..modalities.array import load as load_array
 from ..modalities.audio import SOUNDS, load
 from ..modalities.text import ALPHABET, Text, drawable
 from .loader import Table, stored
@@ -202,8 +203,9 @@ class Manifest:
                 return {"kind": "audio", "rate": int(rate), "seconds": len(wave) / rate}
             with PIL.Image.open(value) as file:
                 file.load()
-                if file.mode.startswith("I") or file.mode == "F":
-                    return _array(np.asarray(file, dtype=np.float64))
+                stack = file.format == "TIFF" and getattr(file, "n_frames", 1) > 1
+                if stack or file.mode.startswith("I") or file.mode == "F":
+                    return _array(load_array(value))
                 grey = file.mode in ("1", "L", "LA")
                 return {"kind": "image", "size": (file.height, file.width), "mode": "L" if grey else "RGB"}
         except (

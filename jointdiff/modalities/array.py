@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import PIL.Image
+import PIL.ImageSequence
 import torch
 
 from .image import cover
@@ -44,7 +45,10 @@ class Array:
         return x.float().numpy()
 
     def read(self, argument) -> np.ndarray:
-        """A file (npy, npz with one array, PNG or TIFF of any depth), or an array: `(k, h, w)`, or `(h, w)` for one channel."""
+        """`(1, k, h, w)` of a file or an array, which is `(k, h, w)`, or `(h, w)` for one channel.
+
+        Files are npy, npz with one array, and PNG or TIFF of any depth; a TIFF's pages are its channels.
+        """
         value = argument if isinstance(argument, np.ndarray) else load(argument)
         if value.ndim == 2:
             value = value[None]
@@ -58,6 +62,15 @@ class Array:
         if self.channels == 3:
             return x.transpose(0, 2, 3, 1)
         return np.repeat(np.concatenate(list(x.transpose(1, 0, 2, 3)), axis=2)[..., None], 3, axis=3)
+
+
+def stacked(pages) -> np.ndarray:
+    """Pages `(h, w)` as `(k, h, w)`; ValueError when they differ in size or have colours."""
+    pages = list(pages)
+    shapes = {page.shape for page in pages}
+    if len(shapes) != 1 or pages[0].ndim != 2:
+        raise ValueError(f"the pages of a stack must be grey and of one size, got {sorted(shapes)}")
+    return np.stack(pages)
 
 
 def load(path) -> np.ndarray:
@@ -76,6 +89,8 @@ def load(path) -> np.ndarray:
                 value = value[value.files[0]]
             return value
         with PIL.Image.open(path) as file:
+            if file.format == "TIFF" and getattr(file, "n_frames", 1) > 1:  # a stack: a page a channel
+                return stacked(np.asarray(page) for page in PIL.ImageSequence.Iterator(file))
             value = np.asarray(file)
             return value.transpose(2, 0, 1) if value.ndim == 3 else value
     except FileNotFoundError:
