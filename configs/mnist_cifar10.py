@@ -28,7 +28,7 @@ def get_config(way: str = "paper"):
             c.loss.pattern[pattern] = float(pattern == "joint")
         c.sample.condition, c.sample.sampler, c.sample.steps = "replace", "predictor_corrector", 500
     else:
-        c.modality.picture.scale = 4.0  # what a picture shows appears at a quarter of the noise at which a digit can be read
+        c.modality.picture.scale = 4.0  # what it shows appears at a quarter of the noise at which a digit can be read
         c.backbone.blank = True
         c.loss.weight.digit, c.loss.weight.picture = 0.7, 1.3
         c.loss.alone.picture = 3.0

@@ -1,6 +1,5 @@
 """Joints whose conditionals are known, networks trained on them, and how wrong samples of a conditional are."""
 
-
 import torch
 
 from jointdiff.analytic import Mixture, gaussian
