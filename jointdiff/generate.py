@@ -10,6 +10,7 @@ from . import build, processes
 from .data import examples, restored
 from .files import folder_at_once
 from .model import Model
+from .order import turns
 from .results import Samples
 from .streams import stream
 
@@ -71,6 +72,7 @@ def generate(
     noise: list[str] | None = None,
     batch: int = 64,
     show=print,
+    order=None,
     **how,
 ) -> Samples:
     """Sample and write `samples.npz`, `grid.png`, `samples.json` and sounds to a new folder."""
@@ -82,7 +84,9 @@ def generate(
     levels = read_noise(noise or [])
     plan = {k: v for k, v in how.items() if k != "denoise_given"}
     evaluations = model.cost(**plan, given=bool(given), noisy=any(levels.values()))
-    common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, **how)
+    number = len(turns(model.layout, order, given, leave_out)) if order else 1
+    evaluations *= number
+    common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, order=order, **how)
     # two steps of one batch, the second time round, say what an evaluation costs under this condition
     trial = {n: v[: min(num, batch)] for n, v in given.items()}
     for _ in range(2):
@@ -102,7 +106,7 @@ def generate(
     steps = how.get("steps") or model.config.sample.steps
     first = processes.rank() == 0
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
-        with tqdm(total=batches * steps, disable=None if first else True, unit="step", leave=False) as bar:
+        with tqdm(total=batches * steps * number, disable=None if first else True, unit="step", leave=False) as bar:
             drawn = model.sample(given, num, on_step=lambda so_far: bar.update(), **common)
         if not first:
             return drawn

@@ -26,6 +26,9 @@ flags.DEFINE_multi_string(
     "given", [], "Condition: NAME=VALUE (a text, or a file), NAME (test examples) or NAME=class:K. Repeatable."
 )
 flags.DEFINE_multi_string("leave_out", [], "Modality that is neither given nor generated. Repeatable.")
+flags.DEFINE_list(
+    "order", None, "Draw in turns, NAME,NAME: each given what came before; NAME+NAME share a turn; the rest comes last."
+)
 flags.DEFINE_multi_string(
     "given_noise",
     [],
@@ -128,6 +131,7 @@ def sample() -> None:
         FLAGS.given_noise,
         FLAGS.batch,
         denoise_given=FLAGS.denoise_given,
+        order=None if FLAGS.order is None else [tuple(turn.split("+")) for turn in FLAGS.order],
         **sampling(),
     )
 
@@ -139,8 +143,8 @@ def evaluate() -> None:
     from .evaluate.table import markdown, write
     from .files import folder_at_once, new_folder
 
-    if FLAGS.given or FLAGS.leave_out:
-        raise ValueError("evaluation covers every direction; --given and --leave_out are for --mode=sample")
+    if FLAGS.given or FLAGS.leave_out or FLAGS.order:
+        raise ValueError("evaluation covers every direction; --given, --leave_out and --order are for --mode=sample")
     model, home = opened()
     how = sampling()
     chosen = how.pop("condition")

@@ -13,6 +13,7 @@ from .card import card
 from .condition import leave_out
 from .denoiser import Denoiser
 from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
+from .order import in_turns
 from .plan import Plan, Sampling
 from .results import Samples
 from .samplers import Counted
@@ -88,6 +89,8 @@ class Model:
         strength: float = 1.0,
         batch: int = 64,
         on_step: Callable | None = None,
+        order: Iterable | None = None,
+        turn: int = 0,
         **how,
     ) -> Samples:
         """Draw what is not given, from what is.
@@ -103,8 +106,18 @@ class Model:
                 0 (nothing changes) to 1 (nothing stays), and carried back from there.
             batch: samples computed at once.
             on_step: called after every step with what a batch's samples are by then, channels by name, noisy still.
+            order: names, or tuples of names that share a turn, to draw one after the other, each given what came before and with
+                what comes later absent; what is not named comes last. See `order`.
+            turn: draws with other noise of the same seed.
             how: sampler, steps, grid, condition, guidance, the config's when not named; see `plan.Sampling`.
         """
+        if order is not None:
+            if denoise_given or noise or start is not None:
+                raise ValueError("an order needs clean conditions and a beginning from noise alone")
+            given = {name: self.encode(name, value) for name, value in (given or {}).items()}
+            num = max([len(v) for v in given.values()], default=1) if num is None else num
+            common = dict(num=num, seed=seed, batch=batch, on_step=on_step, **how)
+            return in_turns(self.sample, self.layout, order, given, self.layout.check(leave_out), **common)
         began = time.perf_counter()
         given = {name: self.encode(name, value) for name, value in (given or {}).items()}
         left_out = self.layout.check(leave_out)
@@ -132,7 +145,8 @@ class Model:
         batches = range(0, num, batch)
         for first in batches[processes.rank() :: processes.world()] if self.shared else batches:
             rows = slice(first, min(first + batch, num))
-            draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device)
+            stream = (2, turn) if turn else ()
+            draw = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, stream)
             known = None
             if noisy:  # from streams of its own, so that the rest is drawn as it is from what is clean
                 own = SampleNoise(seed, rows.stop - first, self.layout.shape, first, self.device, (1,))

@@ -22,7 +22,7 @@ ORDER = [
     {"analytic", "loss", "samplers", "results"},
     {"condition"},
     {"build", "likelihood"},
-    {"plan"},
+    {"plan", "order"},
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "votes"},

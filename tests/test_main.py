@@ -84,6 +84,13 @@ def test_examples_of_a_class_are_test_items_of_it(workdir):
     assert all((sevens - row).abs().amax((1, 2, 3)).min() < 0.01 for row in x)
 
 
+def test_in_turns_by_a_flag(command):
+    out = command(mode="sample", order=["text+audio", "image"], num=3)
+    about = json.loads((out / "samples.json").read_text())
+    assert about["order"] == [["text", "audio"], ["image"]] and about["evaluations"] == 6
+    assert set(np.load(out / "samples.npz").files) >= {"image", "text", "audio"}
+
+
 def test_leaving_a_modality_out(command):
     out = command(mode="sample", given=["text=one"], leave_out=["audio"], num=2)
     arrays = np.load(out / "samples.npz")
