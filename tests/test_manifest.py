@@ -34,7 +34,7 @@ def folder(path, rows=20):
 
 def own(manifest, **fields):
     small = {"train.steps": 2, "train.batch": 4, "backbone.unet.widths": (8, 16), "backbone.unet.blocks": (1, 1),
-             "backbone.unet.attention": (False, False), "data.grid": (0, 0)}  # fmt: skip
+             "backbone.unet.attention": (False, False), "data.grid": (0, 0), "train.evaluate_every": 0}  # fmt: skip
     return cfg.changed(cfg.default(), {**small, "data.manifest": str(manifest), **fields})
 
 
