@@ -17,6 +17,7 @@ from conftest import ROOT
 from jointdiff import build, state
 from jointdiff import config as cfg
 from jointdiff.build import precision
+from jointdiff.evaluate.judge import build_judges
 from jointdiff.optimization import Average, optimizers, rate
 from jointdiff.training import NotFinite, Trainer
 
@@ -401,8 +402,11 @@ def test_recomputed_activations_change_nothing(tmp_path):
     assert all(torch.equal(a["network"][n], b["network"][n]) for n in a["network"])
 
 
-def test_two_processes_sample_and_evaluate_as_one(workdir, tmp_path):
+def test_two_processes_sample_and_evaluate_as_one(workdir, tmp_path, quick_judges, monkeypatch):
     """Every array of the samples, and every figure, is the same to the bit; what they say is said once."""
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
+    model = state.load_run(workdir)
+    build_judges(model.config, model.modalities)  # the processes find them
     env = {**ENV, "JOINTDIFF_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
     sampled, said = {}, {}
     for command, name in ((ONE, "one"), (TWO, "two")):
