@@ -7,6 +7,7 @@ new one, and the folder may be deleted at any time. Files are written whole or n
 import hashlib
 import inspect
 import json
+import mmap
 import pathlib
 from collections.abc import Callable, Iterable
 
@@ -35,6 +36,8 @@ class Stored:
     def __getitem__(self, index) -> torch.Tensor:
         index = index if self.rows is None else self.rows[index]
         array = np.load(self.file, mmap_mode="r")
+        if not isinstance(index, slice) and hasattr(mmap, "MADV_RANDOM"):
+            array._mmap.madvise(mmap.MADV_RANDOM)  # rows here and there: what the system would read ahead is not wanted
         return torch.from_numpy(np.array(array[index if isinstance(index, slice) else np.asarray(index)]))
 
     def split(self, size: int) -> Iterable[torch.Tensor]:
