@@ -1,4 +1,4 @@
-"""What a training run tells of itself: losses, coherence and samples, to TensorBoard, `coherence.jsonl` and the log."""
+"""What a training run tells of itself: losses, coherence and samples, to TensorBoard, to JSON lines and to the log."""
 
 import json
 import pathlib

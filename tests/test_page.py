@@ -138,6 +138,16 @@ class Page:
         field.clear()
         field.send_keys(text)
 
+    def steps(self, number, which="main"):
+        """Ask for a number of sampler steps, opening the settings where they are closed."""
+        from selenium.webdriver.common.keys import Keys
+
+        if which == "main":
+            self.click("button.label-wrap")
+        field = self.wait(lambda: [e for e in self.find(f'#steps-{which} input[type="number"]') if e.is_displayed()])[0]
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(str(number), Keys.TAB)
+
     def status(self):
         return "".join(e.text for e in self.find("#status .prose"))  # not the progress that lies over it
 
@@ -297,13 +307,7 @@ def test_what_was_drawn_can_be_given(model, tmp_path):
 
 @needs_browser
 def test_watch_it_form_give_it_and_ask_for_an_example(page):
-    from selenium.webdriver.common.keys import Keys
-
-    for accordion in page.find("button.label-wrap"):
-        accordion.click()
-    field = page.wait(lambda: [e for e in page.find('#steps-main input[type="number"]') if e.is_displayed()])[0]
-    field.send_keys(Keys.CONTROL, "a")
-    field.send_keys("60", Keys.TAB)
+    page.steps(60)
     page.click("#generate")
     early = page.wait(lambda: page.results("image", "image"))[0]
     assert "evaluations" not in page.status()
@@ -396,12 +400,8 @@ def test_lock_and_redraw_and_go_back(page):
 
 @needs_browser
 def test_vote_between_two_settings(page, served):
-    from selenium.webdriver.common.keys import Keys
-
     page.click('button[role="tab"]', 1)
-    field = page.wait(lambda: [e for e in page.find('#steps-b input[type="number"]') if e.is_displayed()])[0]
-    field.send_keys(Keys.CONTROL, "a")
-    field.send_keys("4", Keys.TAB)
+    page.steps(4, "b")
     page.click("#compare")
     page.wait(lambda: "better" in "".join(e.text for e in page.find("#question")))
     assert len([e for e in page.find(".vote table") if e.is_displayed()]) == 2
@@ -442,15 +442,7 @@ def test_bad_input_is_said_and_loses_nothing(page, tmp_path):
 
 @needs_browser
 def test_cancel(page):
-    field = page.find("#num input")[0]
-    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-    for accordion in page.find("button.label-wrap"):
-        accordion.click()
-    from selenium.webdriver.common.keys import Keys
-
-    field = page.wait(lambda: [e for e in page.find('#steps-main input[type="number"]') if e.is_displayed()])[0]
-    field.send_keys(Keys.CONTROL, "a")
-    field.send_keys("200", Keys.TAB)
+    page.steps(200)
     page.click("#generate")
     time.sleep(1.5)
     page.click("#cancel")
