@@ -1,25 +1,20 @@
 """A trained model: denoiser, modalities and config together; sampling, densities and classes by name."""
 
 import functools
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 
-from . import processes
+from . import inference, processes
 from .card import card
-from .condition import leave_out
 from .denoiser import Denoiser
-from .likelihood import dequantize, levels, log_prob, noise_log_likelihood, relative_log_prob
 from .order import in_turns
 from .plan import Plan, Sampling
 from .results import Samples
 from .samplers import Counted
 from .streams import SampleNoise
-
-LEVELS = (0.02, 5.0, 28)  # lowest, highest and number of the noise levels that `noise_level` compares
 
 
 class Model:
@@ -212,136 +207,8 @@ class Model:
             out[:, self.layout.slices[name]] = value.expand(num).view(-1, 1, 1, 1) * self.layout.scale[name]
         return out
 
-    def noise_level(self, name: str, value: Any, seed: int = 0) -> torch.Tensor:
-        """The standard deviation of the noise in each value of one modality, `(N,)`, by maximum likelihood.
-
-        The likelihood is the network's own, with all else absent; see `likelihood.noise_log_likelihood`. Between 0.02,
-        which stands for none, and 5.
-        """
-        channels = self.encode(name, value)
-        y, mask = (v.to(self.device) for v in self.layout.observe({name: channels}, len(channels)))
-        low, high, count = LEVELS
-        scale = self.layout.scale[name]
-        ratios, out = levels(self.denoiser.sde, count, low * scale, high * scale), []
-        for first in range(0, len(y), 64):
-            draw = SampleNoise(seed, len(y[first : first + 64]), self.layout.shape, first, self.device)
-            alone = leave_out(self.denoiser, self.denoiser.sde, ~mask, draw())
-            log = noise_log_likelihood(alone, self.denoiser.sde, y[first : first + 64], mask, ratios, draw)
-            best = log.argmax(1)
-            out.append(torch.where(best > 0, ratios.to(log)[best] / scale, 0.0).cpu())
-        return torch.cat(out).float()
-
-    def conditioned(self, given: Mapping[str, torch.Tensor], target: Iterable[str], num: int, draw: Callable):
-        """The denoiser of the target's channels with clean `given` and all else absent, for densities; and their mask."""
-        y, mask = (v.to(self.device) for v in self.layout.observe(given, num))
-        wanted = self.layout.mask(target).to(self.device)
-        sde = self.denoiser.sde
-        denoise = leave_out(self.denoiser, sde, ~(wanted | mask), draw())
-        held = lambda x, t: denoise(torch.where(mask, y, x), torch.where(mask, 0.0, t))
-        return (held if given else denoise), wanted
-
-    def log_prob(
-        self,
-        values: Mapping[str, Any],
-        given: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        *,
-        probes: int = 1,
-        dequantized: bool = False,
-        rtol: float = 1e-4,
-        atol: float = 1e-4,
-    ) -> torch.Tensor:
-        """log p(values | given) in nats, `(N,)`, with all other modalities absent.
-
-        All modalities as `values` give the joint's density, some the marginal's. By the probability-flow ODE to a
-        tolerance, its divergence by Hutchinson's estimate; see `likelihood.log_prob`, and `likelihood.bits` for bits.
-
-        Args:
-            values, given: as `encode` takes them; as many of each, or one for all.
-            dequantized: add uniform noise as wide as an 8-bit bin first.
-        """
-        values, given, num = self._pair(values, given)
-        x, _ = self.layout.observe(values, num)
-        draw = SampleNoise(seed, num, self.layout.shape, 0, self.device)
-        denoise, wanted = self.conditioned(given, values, num, draw)
-        scale = torch.tensor([list(self.layout.scale.values())])
-        width = self.layout.expand(scale).to(self.device)
-        x = x.to(self.device)
-        x = x + width * dequantize(torch.zeros_like(x), draw) if dequantized else x
-        # the density of x is that of scale * x, times the scale of every dimension
-        change = float(torch.where(wanted, width.log(), 0.0).sum()) * math.prod(self.layout.grid)
-        return log_prob(denoise, self.denoiser.sde, x, wanted, draw, probes, rtol, atol).cpu() + change
-
-    def classify(
-        self,
-        given: Mapping[str, Any],
-        candidates: Mapping[str, list],
-        method: str = "likelihood",
-        num: int = 16,
-        seed: int = 0,
-    ) -> torch.Tensor:
-        """p(candidate | given) of equally frequent candidates, `(N, candidates)`.
-
-        Args:
-            given: one modality or several, N values each.
-            candidates: `{name: list of values}`, of one modality.
-            method: "likelihood" compares p(given | candidate) under `num` denoising errors with the same noise for all
-                candidates; "sampling" draws the modality `num` times and counts the nearest candidate.
-        """
-        (name, values), *more = candidates.items()
-        if more or name in given:
-            raise ValueError("candidates are of one modality that is not given")
-        options = self.encode(name, list(values))
-        given, _, count = self._pair(given, None)
-        if method == "sampling":
-            rows = {n: v.repeat_interleave(num, 0) for n, v in given.items()}
-            others = [n for n in self.layout.names if n not in (name, *given)]
-            drawn = self.sample(rows, count * num, seed, others)[name]
-            nearest = torch.cdist(drawn.flatten(1), options.flatten(1)).argmin(1).view(count, num)
-            return torch.nn.functional.one_hot(nearest, len(options)).float().mean(1)
-        if method != "likelihood":
-            raise ValueError(f"unknown method {method!r}; there are likelihood, sampling")
-        x = self.layout.observe(given, count)[0].to(self.device)
-        logs = []
-        for option in options:
-            draw = SampleNoise(seed, count, self.layout.shape, 0, self.device)
-            denoise, wanted = self.conditioned({name: option}, given, count, draw)
-            logs.append(relative_log_prob(denoise, self.denoiser.sde, x, wanted, draw, num))
-        return torch.stack(logs, 1).softmax(1).cpu()
-
-    @torch.no_grad()
-    def embed(self, values: Mapping[str, Any], seed: int = 0) -> torch.Tensor:
-        """What the network makes of values as a whole, `(N, D)`: the mean over the grid of its lowest level.
-
-        The values, of one modality or several, enter clean and all else absent. ValueError for a network without such a
-        level.
-        """
-        context = getattr(self.denoiser.network, "context", None)
-        if context is None:
-            raise ValueError(
-                f"{type(self.denoiser.network).__name__} has no level that sums up the grid; the U-Net has"
-            )
-        values, _, count = self._pair(values, None)
-        seen: list[torch.Tensor] = []
-        handle = context.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].float().cpu()))
-        try:
-            for first in range(0, count, 64):
-                part = {n: v[first : first + 64] for n, v in values.items()}
-                rows = len(next(iter(part.values())))
-                draw = SampleNoise(seed, rows, self.layout.shape, first, self.device)
-                denoise, wanted = self.conditioned(part, (), rows, draw)
-                denoise(draw(), torch.ones(1, 1, 1, 1, dtype=torch.float64, device=self.device))
-        finally:
-            handle.remove()
-        return torch.cat(seen)
-
-    def _pair(self, values, given):
-        """Both encoded, and the number of rows."""
-        values = {n: self.encode(n, v) for n, v in values.items()}
-        given = {n: self.encode(n, v) for n, v in (given or {}).items()}
-        overlap = sorted(set(values) & set(given))
-        if overlap or not values:
-            raise ValueError(f"{', '.join(overlap)} stands on both sides" if overlap else "no values were named")
-        count = max(len(v) for v in (*values.values(), *given.values()))
-        expand = lambda v: v.expand(count, -1, -1, -1)
-        return {n: expand(v) for n, v in values.items()}, {n: expand(v) for n, v in given.items()}, count
+    noise_level = inference.noise_level
+    conditioned = inference.conditioned
+    log_prob = inference.log_prob
+    classify = inference.classify
+    embed = inference.embed

@@ -26,6 +26,12 @@ def divide(module: nn.Module, units: Iterable[nn.Module], device: torch.device) 
     fully_shard(module, mesh=mesh)
 
 
+def divided(module: nn.Module) -> bool:
+    from torch.distributed.fsdp import FSDPModule
+
+    return isinstance(module, FSDPModule)
+
+
 def whole(value: torch.Tensor) -> torch.Tensor:
     """A tensor with all of its parts; every process must ask."""
     return value.full_tensor() if isinstance(value, DTensor) else value

@@ -4,8 +4,6 @@ Every random draw of step k comes from the stream (seed, k), and row j of the da
 its weights, their averages, the optimizers and the step. A resumed run is the same run, bit for bit.
 """
 
-import contextlib
-import functools
 import pathlib
 import signal
 import sys
@@ -16,8 +14,6 @@ import torch
 import torch.distributed as dist
 from absl import logging
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from . import build, hub, processes, sharding, state
@@ -27,8 +23,9 @@ from .data import restored
 from .evaluate.judge import build_judges
 from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
-from .loss import Times, denoising_loss
+from .loss import Times
 from .model import Model
+from .objective import Objective, gathering, spread
 from .optimization import Average, optimizers, rate
 from .streams import SampleNoise, stream
 
@@ -40,27 +37,19 @@ class NotFinite(RuntimeError):
     """The loss stopped being a number."""
 
 
-class Objective(nn.Module):
-    """The losses of a batch as a module, which is what DistributedDataParallel wraps: `(B, M)`, and alignment's `(B,)`."""
-
-    def __init__(self, denoiser, alignment=None):
-        super().__init__()
-        self.denoiser, self.alignment, self.seen = denoiser, alignment, None
-        if alignment:
-            denoiser.network.context.register_forward_pre_hook(self.keep)
-
-    def keep(self, module, arguments):
-        self.seen = arguments[0].float()
-
-    def forward(self, x_0, times, eps, wanted=None):
-        loss = denoising_loss(self.denoiser, x_0, times, eps)
-        return loss, (self.alignment(self.seen, wanted) if self.alignment else loss.new_zeros(len(loss)))
-
-
 def moments(pairs, layout) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of each modality in the joint tensor, over its training items, `(M,)` each."""
     values = [restored(v[:: max(1, len(v) // 4096)]) * layout.scale[n] for n, v in pairs.values.items()]
     return torch.stack([v.mean() for v in values]), torch.stack([v.std().clamp(min=1e-3) for v in values])
+
+
+def refuse_changes(workdir: pathlib.Path, was, config) -> None:
+    """ValueError that names the fields, where a run would go on with another training."""
+    changed = [line for line in cfg.differences(was, config) if not line.startswith(FREE)]
+    if changed:
+        raise ValueError(
+            f"{workdir} was made with another config; take another --workdir, or undo\n  " + "\n  ".join(changed)
+        )
 
 
 class Trainer:
@@ -81,13 +70,7 @@ class Trainer:
         )
         saved = state.load_checkpoint(self.workdir)
         if saved:
-            changed = cfg.differences(cfg.complete(cfg.from_json(saved["config"])), config)
-            changed = [line for line in changed if not line.startswith(FREE)]
-            if changed:
-                raise ValueError(
-                    f"{self.workdir} was made with another config; take another --workdir, or undo\n  "
-                    + "\n  ".join(changed)
-                )
+            refuse_changes(self.workdir, cfg.complete(cfg.from_json(saved["config"])), config)
         self.modalities = build.modalities(config)
         self.layout = build.layout(config, self.modalities)
         self.log("reading data")
@@ -107,40 +90,28 @@ class Trainer:
         self.alignment = self.teacher.head(network, config.seed).to(self.device) if self.teacher else None
         if first:
             self.start_from(network, first.network)
-        self.objective = self.spread(Objective(self.denoiser, self.alignment))
+        self.objective = spread(Objective(self.denoiser, self.alignment), c, self.device)
+        self.divided = sharding.divided(self.objective)
         self.optimizers = optimizers(network, config.optim, self.alignment)
         self.average = Average(network, c.ema)
         self.patterns = build.patterns(config)
         self.weights = build.weights(config).to(self.device)
         self.step = 0
         if saved:
-            sharding.load_module(network, saved["network"])
-            if self.alignment:
-                sharding.load_module(self.alignment, saved["alignment"])
-            self.average.values = {n: sharding.like(saved["ema"][n], v) for n, v in self.average.values.items()}
-            for optimizer, values in zip(self.optimizers, saved["optimizers"]):
-                sharding.load_optimizer(optimizer, values)
-            self.step = saved["step"]
-            self.log(f"going on from step {self.step}")
+            self.restore(saved)
         count = sum(p.numel() for p in network.parameters())
         self.log(f"{count / 1e6:.2f} M parameters, {self.precision} on {self.device.type}, {self.world} process(es)")
 
-    def spread(self, objective: Objective) -> nn.Module:
-        """The objective as the processes run it: whole on each, or with its weights divided among them."""
-        c, network = self.config.train, self.denoiser.network
-        if c.shard not in ("", "full"):
-            raise ValueError(f"config.train.shard = {c.shard!r}; there are '' and 'full'")
-        units = network.units() if hasattr(network, "units") else []
-        if c.recompute:
-            for unit in units:
-                unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
-        if c.compile:
-            network.compile()
-        self.divided = c.shard == "full" and self.world > 1
-        if self.divided:
-            sharding.divide(objective, units, self.device)
-            return objective
-        return DistributedDataParallel(objective) if self.world > 1 else objective
+    def restore(self, saved: dict) -> None:
+        """Take over a checkpoint, which is whole, into weights that may be divided."""
+        sharding.load_module(self.denoiser.network, saved["network"])
+        if self.alignment:
+            sharding.load_module(self.alignment, saved["alignment"])
+        self.average.values = {n: sharding.like(saved["ema"][n], v) for n, v in self.average.values.items()}
+        for optimizer, values in zip(self.optimizers, saved["optimizers"]):
+            sharding.load_optimizer(optimizer, values)
+        self.step = saved["step"]
+        self.log(f"going on from step {self.step}")
 
     def start_from(self, network: nn.Module, other: nn.Module) -> None:
         """Take over the weights of a network of the same shape."""
@@ -197,7 +168,7 @@ class Trainer:
             rows = slice(part * size, (part + 1) * size)
             mine = Times(times.ratio[rows], times.target[rows], times.absent[rows], times.pattern[rows])
             wanted, counts = self.teacher.wanted(index, mine, rows) if self.teacher else (None, torch.zeros(size))
-            with self.gathering(last=part == c.accumulate - 1):
+            with gathering(self.objective, last=part == c.accumulate - 1):
                 wanted = None if wanted is None else wanted.to(self.device)
                 loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted)
                 # the mean over the whole batch: processes are averaged, parts are added
@@ -214,12 +185,6 @@ class Trainer:
         self.average.update(self.denoiser.network, step)
         self.step += 1
         return {"loss": loss, "ratio": times.ratio, "target": times.target, "alignment": torch.cat(far)}
-
-    def gathering(self, last: bool):
-        """Whether processes add up their gradients: after the last part of a batch alone."""
-        if self.divided:
-            self.objective.set_requires_gradient_sync(last)
-        return contextlib.nullcontext() if last or self.world == 1 or self.divided else self.objective.no_sync()
 
     def check(self, loss, times, values) -> None:
         bad = (~loss.isfinite()).nonzero()

@@ -1,0 +1,154 @@
+"""What a model says of values: how noisy they are, how likely, of which class, and what the network makes of them.
+
+Methods of `Model`, whose first argument is the model.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from . import likelihood
+from .condition import leave_out
+from .streams import SampleNoise
+
+LEVELS = (0.02, 5.0, 28)  # lowest, highest and number of the noise levels that `noise_level` compares
+
+
+def noise_level(model, name: str, value: Any, seed: int = 0) -> torch.Tensor:
+    """The standard deviation of the noise in each value of one modality, `(N,)`, by maximum likelihood.
+
+    The likelihood is the network's own, with all else absent; see `likelihood.noise_log_likelihood`. Between 0.02,
+    which stands for none, and 5.
+    """
+    channels = model.encode(name, value)
+    y, mask = (v.to(model.device) for v in model.layout.observe({name: channels}, len(channels)))
+    low, high, count = LEVELS
+    scale = model.layout.scale[name]
+    ratios, out = likelihood.levels(model.denoiser.sde, count, low * scale, high * scale), []
+    for first in range(0, len(y), 64):
+        draw = SampleNoise(seed, len(y[first : first + 64]), model.layout.shape, first, model.device)
+        alone = leave_out(model.denoiser, model.denoiser.sde, ~mask, draw())
+        log = likelihood.noise_log_likelihood(alone, model.denoiser.sde, y[first : first + 64], mask, ratios, draw)
+        best = log.argmax(1)
+        out.append(torch.where(best > 0, ratios.to(log)[best] / scale, 0.0).cpu())
+    return torch.cat(out).float()
+
+
+def conditioned(model, given: Mapping[str, torch.Tensor], target: Iterable[str], num: int, draw: Callable):
+    """The denoiser of the target's channels with clean `given` and all else absent, for densities; and their mask."""
+    y, mask = (v.to(model.device) for v in model.layout.observe(given, num))
+    wanted = model.layout.mask(target).to(model.device)
+    sde = model.denoiser.sde
+    denoise = leave_out(model.denoiser, sde, ~(wanted | mask), draw())
+    held = lambda x, t: denoise(torch.where(mask, y, x), torch.where(mask, 0.0, t))
+    return (held if given else denoise), wanted
+
+
+def log_prob(
+    model,
+    values: Mapping[str, Any],
+    given: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    probes: int = 1,
+    dequantized: bool = False,
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+) -> torch.Tensor:
+    """log p(values | given) in nats, `(N,)`, with all other modalities absent.
+
+    All modalities as `values` give the joint's density, some the marginal's. By the probability-flow ODE to a
+    tolerance, its divergence by Hutchinson's estimate; see `likelihood.log_prob`, and `likelihood.bits` for bits.
+
+    Args:
+        values, given: as `encode` takes them; as many of each, or one for all.
+        dequantized: add uniform noise as wide as an 8-bit bin first.
+    """
+    values, given, num = pair(model, values, given)
+    x, _ = model.layout.observe(values, num)
+    draw = SampleNoise(seed, num, model.layout.shape, 0, model.device)
+    denoise, wanted = model.conditioned(given, values, num, draw)
+    scale = torch.tensor([list(model.layout.scale.values())])
+    width = model.layout.expand(scale).to(model.device)
+    x = x.to(model.device)
+    x = x + width * likelihood.dequantize(torch.zeros_like(x), draw) if dequantized else x
+    # the density of x is that of scale * x, times the scale of every dimension
+    change = float(torch.where(wanted, width.log(), 0.0).sum()) * math.prod(model.layout.grid)
+    return likelihood.log_prob(denoise, model.denoiser.sde, x, wanted, draw, probes, rtol, atol).cpu() + change
+
+
+def classify(
+    model,
+    given: Mapping[str, Any],
+    candidates: Mapping[str, list],
+    method: str = "likelihood",
+    num: int = 16,
+    seed: int = 0,
+) -> torch.Tensor:
+    """p(candidate | given) of equally frequent candidates, `(N, candidates)`.
+
+    Args:
+        given: one modality or several, N values each.
+        candidates: `{name: list of values}`, of one modality.
+        method: "likelihood" compares p(given | candidate) under `num` denoising errors with the same noise for all
+            candidates; "sampling" draws the modality `num` times and counts the nearest candidate.
+    """
+    (name, values), *more = candidates.items()
+    if more or name in given:
+        raise ValueError("candidates are of one modality that is not given")
+    options = model.encode(name, list(values))
+    given, _, count = pair(model, given, None)
+    if method == "sampling":
+        rows = {n: v.repeat_interleave(num, 0) for n, v in given.items()}
+        others = [n for n in model.layout.names if n not in (name, *given)]
+        drawn = model.sample(rows, count * num, seed, others)[name]
+        nearest = torch.cdist(drawn.flatten(1), options.flatten(1)).argmin(1).view(count, num)
+        return torch.nn.functional.one_hot(nearest, len(options)).float().mean(1)
+    if method != "likelihood":
+        raise ValueError(f"unknown method {method!r}; there are likelihood, sampling")
+    x = model.layout.observe(given, count)[0].to(model.device)
+    logs = []
+    for option in options:
+        draw = SampleNoise(seed, count, model.layout.shape, 0, model.device)
+        denoise, wanted = model.conditioned({name: option}, given, count, draw)
+        logs.append(likelihood.relative_log_prob(denoise, model.denoiser.sde, x, wanted, draw, num))
+    return torch.stack(logs, 1).softmax(1).cpu()
+
+
+@torch.no_grad()
+def embed(model, values: Mapping[str, Any], seed: int = 0) -> torch.Tensor:
+    """What the network makes of values as a whole, `(N, D)`: the mean over the grid of its lowest level.
+
+    The values, of one modality or several, enter clean and all else absent. ValueError for a network without such a
+    level.
+    """
+    context = getattr(model.denoiser.network, "context", None)
+    if context is None:
+        raise ValueError(f"{type(model.denoiser.network).__name__} has no level that sums up the grid; the U-Net has")
+    values, _, count = pair(model, values, None)
+    seen: list[torch.Tensor] = []
+    handle = context.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].float().cpu()))
+    try:
+        for first in range(0, count, 64):
+            part = {n: v[first : first + 64] for n, v in values.items()}
+            rows = len(next(iter(part.values())))
+            draw = SampleNoise(seed, rows, model.layout.shape, first, model.device)
+            denoise, wanted = model.conditioned(part, (), rows, draw)
+            denoise(draw(), torch.ones(1, 1, 1, 1, dtype=torch.float64, device=model.device))
+    finally:
+        handle.remove()
+    return torch.cat(seen)
+
+
+def pair(model, values, given):
+    """Both encoded, and the number of rows."""
+    values = {n: model.encode(n, v) for n, v in values.items()}
+    given = {n: model.encode(n, v) for n, v in (given or {}).items()}
+    overlap = sorted(set(values) & set(given))
+    if overlap or not values:
+        raise ValueError(f"{', '.join(overlap)} stands on both sides" if overlap else "no values were named")
+    count = max(len(v) for v in (*values.values(), *given.values()))
+    expand = lambda v: v.expand(count, -1, -1, -1)
+    return {n: expand(v) for n, v in values.items()}, {n: expand(v) for n, v in given.items()}, count
