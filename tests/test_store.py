@@ -153,3 +153,46 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
     )
     (tmp_path / "big.npy").unlink()
     assert float(done.stdout) < 0.25  # GiB, of the 0.3 that were read, and four times as much as floats
+
+
+@pytest.mark.slow
+def test_a_million_rows_train_within_3_gb_as_fast_as_from_memory(tmp_path):
+    """The default network on 4 x 64 x 64, 64 rows a step: 16 GB in files and a few rows in memory in turn."""
+    script = """
+import resource, statistics, time
+import numpy as np, torch
+from jointdiff import config as cfg
+from jointdiff.data import Pairs, Stored
+from jointdiff.training import Trainer
+c = cfg.default()
+c.data.root, c.data.grid, c.data.modalities = "data", (64, 64), ("colour", "grey")
+c.modality.colour = cfg.modality("image", "handwritten", {"mode": "RGB"})
+c.modality.grey = cfg.modality("image", "handwritten")
+trainer, many, few = Trainer(c, "run"), 10**6, 4096
+files, memory, seconds = {}, {}, {}
+for name, channels in (("colour", 3), ("grey", 1)):
+    with open(f"{name}.npy", "wb") as file:
+        shape = (many, channels, 64, 64)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        file.truncate(file.tell() + int(np.prod(shape)))
+    files[name] = Stored(f"{name}.npy")
+    memory[name] = torch.zeros(few, channels, 64, 64, dtype=torch.uint8)
+held = lambda values, n: Pairs(values, {name: np.zeros(n, dtype=np.int64) for name in values})
+sources = {"files": held(files, many), "memory": held(memory, few)}
+for round in range(11):
+    for place, pairs in sources.items():
+        trainer.pairs = pairs
+        began = time.perf_counter()
+        trainer.update()
+        seconds.setdefault(place, []).append(time.perf_counter() - began)
+medians = [statistics.median(seconds[place][1:]) for place in sources]
+print(*medians, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    for name in ("colour", "grey"):
+        (tmp_path / f"{name}.npy").unlink(missing_ok=True)
+    assert done.returncode == 0, done.stderr
+    files, memory, held = map(float, done.stdout.split())
+    print(f"a step takes {files:.3f} s from files and {memory:.3f} s from memory, {held:.2f} GiB held")
+    assert held < 3 and files < 1.05 * memory
