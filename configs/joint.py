@@ -2,7 +2,8 @@
 
 python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
-50000 steps of 0.85 s on one core, 12 hours.
+First everything as often; then, from there, more of what is hard: a photograph alone says the class in a quarter of the rows and
+is drawn from one in another, at noise at which the class is still open. 12600 steps of 0.9 s on one core.
 """
 
 from jointdiff.config import default, modality
@@ -26,8 +27,20 @@ def get_config():
     c.loss.align.weight = 1.5
     c.loss.pattern.absent = 0.2
     c.loss.pattern.conditional = 0.4
-    c.optim.decay = 0.2
-    c.train.steps = 50000
+    c.optim.decay = 0.0
+    c.train.steps = 4100
     c.train.evaluate_every = 4000
     c.train.evaluate_num = 128
+    c.train.stages = (
+        {
+            "loss.pattern.joint": 0.15,
+            "loss.pattern.conditional": 0.65,
+            "loss.pattern.independent": 0.05,
+            "loss.pattern.absent": 0.15,
+            "loss.log_ratio.conditional": (1.6, 1.7),
+            "loss.alone.picture": 6.0,
+            "optim.decay": 0.35,
+            "train.steps": 8500,
+        },
+    )
     return c
