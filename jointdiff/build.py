@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from .backbones import BACKBONES
 from .condition import CONDITIONS
 from .config import modality, plain
-from .data import SOURCES, Manifest, Pairs, Stored, Table, code, encode_source, kept, save_items
+from .data import SCENES, SOURCES, Manifest, Pairs, Stored, Table, code, encode_source, kept, save_items
 from .denoiser import Denoiser
 from .layout import Layout
 from .loss import TimePatterns
@@ -168,13 +168,24 @@ def cache_root(config) -> pathlib.Path:
 
 def depends(config, name: str) -> list:
     """What the encoded items of a modality depend on: the grid, and its entry without what training does with them."""
-    entry = plain(config.modality[name])
-    return [plain(config.data)["grid"], {k: entry[k] for k in ("kind", "source", "options", "source_options")}]
+    entry, data = plain(config.modality[name]), plain(config.data)
+    about = [data["grid"], {k: entry[k] for k in ("kind", "source", "options", "source_options")}]
+    return [*about, data["scene"]] if data["scene"]["name"] else about
+
+
+def scene(config, split: str):
+    """The rows that are made together; None when they are paired by class."""
+    about = config.data.scene
+    if not about.name:
+        return None
+    return lookup(SCENES, about.name, "scene")(data_root(config), split, **plain(about.options))
 
 
 def items(config, split: str, name: str):
     """One modality's raw items of a split, "train" or "test"."""
     entry = config.modality[name]
+    if config.data.scene.name:
+        return scene(config, split).items(entry.source)
     source = lookup(SOURCES, entry.source, f"data source of {name!r}")
     return source(data_root(config), split, **plain(entry.source_options))
 
@@ -184,8 +195,8 @@ def encoded(config, name: str, modality, split: str) -> tuple[Stored | torch.Ten
 
     A source that is not the package's own may read what changes, and is asked every time.
     """
-    entry = config.modality[name]
-    source = lookup(SOURCES, entry.source, f"data source of {name!r}")
+    entry, whole = config.modality[name], config.data.scene.name
+    source = lookup(SCENES, whole, "scene") if whole else lookup(SOURCES, entry.source, f"data source of {name!r}")
     if not source.__module__.startswith("jointdiff."):
         raw = items(config, split, name)
         return torch.cat(list(encode_source(modality, raw))), raw.labels
@@ -196,7 +207,7 @@ def encoded(config, name: str, modality, split: str) -> tuple[Stored | torch.Ten
         np.save(folder / "labels.npy", raw.labels)
 
     about = [*depends(config, name), split, code(type(modality).encode, source, encode_source)]
-    folder = kept(cache_root(config), entry.source, about, write)
+    folder = kept(cache_root(config), f"{whole}-{entry.source}" if whole else entry.source, about, write)
     return Stored(folder / "items.npy"), np.load(folder / "labels.npy")
 
 
@@ -211,6 +222,12 @@ def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | 
     values, labels = {}, {}
     for name, kind in modalities.items():
         values[name], labels[name] = encoded(config, name, kind, split)
+    if made := scene(config, split):
+        rows, worlds = torch.arange(len(made.worlds)), torch.from_numpy(made.worlds)
+        shows = {n: torch.from_numpy(made.shows[s]) for n in values if (s := config.modality[n].source) in made.shows}
+        table = Table(values, dict.fromkeys(values, rows), worlds, config.seed, shows)
+        table.mirrored = mirrored(config, modalities, split)
+        return table
     return Pairs(values, labels, config.seed, mirrored(config, modalities, split))
 
 

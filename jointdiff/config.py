@@ -24,6 +24,8 @@ def default() -> ConfigDict:
     c.data.root = ""  # where data sets lie or are downloaded to; $JOINTDIFF_DATA or ~/.cache/jointdiff when empty
     c.data.manifest = ""  # a table of your own data (see jointdiff.data.manifest) instead of sources
     c.data.outside = False  # whether its paths may lead out of its folder
+    # rows made together (see jointdiff.data.scenes), whose parts are the modalities' sources; pairs by class when not named
+    c.data.scene = ConfigDict({"name": "", "options": ConfigDict()})
     c.data.on_error = "stop"  # at rows of it that cannot be read: stop, or skip them
     c.data.grid = (32, 32)  # height and width that all modalities share; (0, 0): as a manifest's files are
     # names, in the order of the channels, all of a manifest's when empty; ('image','text') on the command line
@@ -202,7 +204,7 @@ def staged(config) -> list[ConfigDict]:
 
 def open_ended(path: list[str]) -> bool:
     """Whether a part of the config takes names that are not in it yet."""
-    return path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "alone"])
+    return path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "alone"], ["data", "scene", "options"])
 
 
 def unknown_field(config, name: str) -> str:

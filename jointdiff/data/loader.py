@@ -48,6 +48,7 @@ class Pairs:
     `values[name]` is `(N_m, C_m, H, W)`, stored, and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
     modality once; its partners are drawn anew from the same class. Items of the modalities `mirrored` are mirrored in half
     of the rows. Where a class has no item in a modality, the row lacks it: `present` is False there and the values are 0.
+    `shows[name]` `(classes,)` says what each class shows in a modality: itself.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Pairs:
                 raise ValueError(f"{name!r} has {len(values[name])} items and {len(self.labels[name])} labels")
         self.leader = max(values, key=lambda n: len(values[n]))
         classes = int(max(l.max() for l in self.labels.values())) + 1
+        self.shows = dict.fromkeys(values, torch.arange(classes))
         self.order = {n: l.argsort(stable=True) for n, l in self.labels.items()}
         self.count = {n: torch.bincount(l, minlength=classes) for n, l in self.labels.items()}
         self.offset = {n: c.cumsum(0) - c for n, c in self.count.items()}
@@ -93,14 +95,21 @@ class Table:
     """Rows as they stand, each visited once an epoch, in a fresh order; some lack some modalities.
 
     `values[name]` holds the items that there are, stored, and `index[name]` `(rows,)` the item of each row, -1 for none;
-    `classes` `(rows,)` are the rows' labels.
+    `classes` `(rows,)` are the rows' labels, `shows[name]` `(K,)` what each class shows in a modality: itself, when not named.
     """
 
     def __init__(
-        self, values: dict[str, torch.Tensor], index: dict[str, torch.Tensor], classes: torch.Tensor, seed: int = 0
+        self,
+        values: dict[str, torch.Tensor],
+        index: dict[str, torch.Tensor],
+        classes: torch.Tensor,
+        seed: int = 0,
+        shows: dict[str, torch.Tensor] | None = None,
     ):
         self.values, self.index, self.classes, self.seed, self.mirrored = values, index, classes, seed, ()
-        self.labels = {n: classes[(i >= 0).nonzero()[:, 0]] for n, i in index.items()}
+        own = torch.arange(max(int(classes.max()) + 1, 1))
+        self.shows = dict.fromkeys(values, own) if shows is None else shows
+        self.labels = {n: shown(self, n, classes[(i >= 0).nonzero()[:, 0]]) for n, i in index.items()}
         self._epoch, self._plan = None, None
 
     def __len__(self) -> int:
@@ -116,6 +125,13 @@ class Table:
     def rows(self, start: int, count: int) -> Rows:
         """See `gather`."""
         return gather(self, start, count)
+
+
+def shown(data, name: str, classes: torch.Tensor) -> torch.Tensor:
+    """What rows of these classes show in a modality, -1 where that is nothing."""
+    if name not in data.shows:
+        return torch.full_like(classes, -1)
+    return torch.where(classes >= 0, data.shows[name][classes.clamp(min=0)], -1)
 
 
 def turned_rows(data, epoch: int) -> torch.Tensor:

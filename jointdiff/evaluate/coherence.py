@@ -1,5 +1,7 @@
 """Coherence: does what is generated show the class of what was given?
 
+Rows of a scene are about more than a class: two digits and their sum belong together when some world shows all three.
+
 A direction says for every modality whether it is given, generated or left out; M modalities have 3^M - 2^M directions
 in which something is generated. Conditional coherence is measured for each generated modality: how often its judge finds
 the condition's class. Joint coherence is how often the judges of all generated modalities agree with each other; for a
@@ -8,11 +10,11 @@ direction without a condition it is the only one. Always read it beside the ceil
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
-from ..data import Pairs
+from ..data import Pairs, shown
 from ..model import Model
 
 
@@ -56,9 +58,14 @@ def coherence(
     values, _, labels, _ = pairs.rows(start, num)
     given = {n: values[n] for n in direction.given}
     drawn = model.sample(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, **how)
-    seen = {n: judges[n].judge(drawn[n]) for n in direction.generated}
-    out = {n: float((s == labels).float().mean()) for n, s in seen.items()} if direction.given else {}
-    first = labels if direction.given else next(iter(seen.values()))
-    agree = torch.stack([(s == first) & (s >= 0) for s in seen.values()]).all(0)
-    out["joint"] = float(agree.float().mean())
-    return out
+    seen = {n: judges[n].judge(drawn[n]) for n in direction.generated if n in judges}
+    known = {n: shown(pairs, n, labels) for n in direction.given if n in judges}
+    out = {n: fitting({**known, n: s}, pairs.shows) for n, s in seen.items()} if known else {}
+    if seen:
+        out["joint"] = fitting({**known, **seen}, pairs.shows)
+    return {n: float(right.float().mean()) for n, right in out.items()}
+
+
+def fitting(read: Mapping[str, torch.Tensor], shows: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Which samples some class, or world, shows all that was read of, `(B,)` bool; read `{name: (B,)}`, -1 fits nothing."""
+    return torch.stack([shows[n] == r[:, None] for n, r in read.items()]).all(0).any(1)

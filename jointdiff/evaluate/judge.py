@@ -39,13 +39,15 @@ def build_judges(config, modalities: dict, data=None) -> dict:
     `data` are the training rows, where they are at hand.
     """
     judges = {name: build_judge(config, name, modality, data) for name, modality in modalities.items()}
+    if config.data.scene.name:  # some of its parts show nothing that can be judged
+        return {name: judge for name, judge in judges.items() if judge}
     return {} if None in judges.values() else judges
 
 
 def build_judge(config, name: str, modality, data=None) -> Reader | Classifier | None:
     """The judge of a modality: shipped, from the cache, or trained and put there; None when its items have no classes."""
     reads, own = getattr(modality, "reads", False), bool(config.data.manifest)
-    if own or reads:
+    if own or reads or config.data.scene.name:
         data = data or build.data(config, {name: modality}, "train")
         if len(labelled(data.labels[name]).unique()) < 2:
             return None
@@ -82,7 +84,8 @@ def judge_id(config, name: str, data=None) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, *build.depends(config, name)], sort_keys=True).encode())
     if data is not None:
         digest.update(content(data.values[name]).encode() + data.labels[name].numpy().tobytes())
-    return f"{config.modality[name].source}-{digest.hexdigest()[:12]}"
+    scene = f"{config.data.scene.name}-" if config.data.scene.name else ""
+    return f"{scene}{config.modality[name].source}-{digest.hexdigest()[:12]}"
 
 
 def train_judge(config, name: str, modality, seed: int = 0, data=None, **options) -> Classifier:

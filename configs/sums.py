@@ -1,0 +1,38 @@
+"""Two handwritten digits, their sum, and the reason ("3 and 5"): addition in all directions, 4 channels at 32 x 32.
+
+python -m jointdiff.main --config=configs/sums.py --workdir=runs/sums
+python -m jointdiff.main --config=configs/sums.py:questions --workdir=runs/questions
+
+With `questions` what is asked is one more text: sum, larger or difference.
+"""
+
+from jointdiff.config import default, modality
+
+LINES = {"cell": (10, 10), "lines": True}
+
+
+def get_config(variant=""):
+    if variant not in ("", "questions"):
+        raise ValueError(f"unknown variant {variant!r}; there is 'questions'")
+    c = default()
+    c.data.scene.name = "sums"
+    c.modality.first = modality("image", "first")
+    c.modality.second = modality("image", "second")
+    c.modality.answer = modality("text", "answer", {"cell": (15, 30), "alphabet": "0123456789 "})
+    c.modality.rationale = modality("text", "rationale", {**LINES, "alphabet": "0123456789 and"})
+    if variant:
+        c.data.scene.options.questions = ("sum", "larger", "difference")
+        c.modality.question = modality("text", "question", {"cell": (6, 12)})
+    c.data.modalities = ("first", "second", "answer", "rationale", *(("question",) if variant else ()))
+    c.backbone.unet.widths = (48, 96, 192)
+    c.backbone.blank = True
+    c.loss.weight.answer, c.loss.weight.rationale = 0.7, 0.7
+    c.loss.pattern.joint, c.loss.pattern.conditional = 0.2, 0.4
+    c.loss.pattern.independent, c.loss.pattern.absent = 0.05, 0.35
+    # a sum in large figures is decided at more noise than a picture
+    c.loss.log_ratio.conditional = c.loss.log_ratio.absent = (1.5, 1.7)
+    c.optim.matrix_lr = 4e-3
+    c.train.steps = 24000
+    c.train.ema = 0.999
+    c.train.evaluate_every = 4000
+    return c
