@@ -6,6 +6,7 @@ EXTRAS = {
     "demo": ["gradio>=6"],
     "plots": ["matplotlib>=3.8"],
     "sound": ["soundfile>=0.12"],
+    "film": ["av>=12"],
     "parquet": ["pyarrow>=14"],
     "hub": ["huggingface_hub>=0.30"],
     "test": [
@@ -18,6 +19,7 @@ EXTRAS = {
         "selenium>=4.20",
         "pyarrow>=14",
         "soundfile>=0.12",
+        "av>=12",
     ],
 }
 

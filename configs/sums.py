@@ -32,7 +32,7 @@ def get_config(variant=""):
     # a sum in large figures is decided at more noise than a picture
     c.loss.log_ratio.conditional = c.loss.log_ratio.absent = (1.5, 1.7)
     c.optim.matrix_lr = 4e-3
-    c.train.steps = 24000
+    c.train.steps = 13000
     c.train.ema = 0.999
     c.train.evaluate_every = 4000
     return c

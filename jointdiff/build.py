@@ -83,7 +83,8 @@ def modalities(config) -> dict[str, Any]:
 
 def layout(config, modalities: dict[str, Any]) -> Layout:
     scale = {n: config.modality[n].scale for n in modalities}
-    return Layout({n: m.channels for n, m in modalities.items()}, tuple(config.data.grid), scale)
+    parts = {n: getattr(m, "parts", 1) for n, m in modalities.items()}
+    return Layout({n: m.channels for n, m in modalities.items()}, tuple(config.data.grid), scale, parts)
 
 
 def denoiser(config, layout: Layout, data_mean=None, data_std=None, dtype=torch.float32) -> Denoiser:
@@ -93,7 +94,7 @@ def denoiser(config, layout: Layout, data_mean=None, data_std=None, dtype=torch.
     options = {**plain(config.backbone[name]), **needed(cls, grid=layout.grid)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = cls(layout.shape[0], len(layout.names), **options)
+        network = cls(layout.shape[0], sum(layout.parts.values()), **options)
     return Denoiser(network, sde(config), layout, data_mean, data_std, dtype, config.backbone.blank)
 
 
@@ -138,9 +139,10 @@ def by_name(config, field: str) -> torch.Tensor:
     return weights / weights.mean()
 
 
-def patterns(config) -> TimePatterns:
+def patterns(config, layout: Layout) -> TimePatterns:
     alone = by_name(config, "alone") if config.loss.alone else None
-    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio), alone)
+    parts = tuple(layout.parts.values())
+    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio), alone, parts, config.loss.known_parts)
 
 
 def precision(wanted: str, device: torch.device) -> torch.dtype:

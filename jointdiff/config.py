@@ -63,6 +63,7 @@ def default() -> ConfigDict:
     # which modality it is that is given alone, by name, 1 when not named: more of those that are hard to read; in
     # `conditional` then k are given as often as 1 / k; all subsets are drawn as often when empty
     c.loss.alone = ConfigDict()
+    c.loss.known_parts = 0.4  # of the rows: of a modality made of parts, such as a film of frames, some are clean
     c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
 
     c.loss.align = ConfigDict()  # see jointdiff.align

@@ -24,7 +24,7 @@ KEPT = 1024  # times whose scales are kept: those of a few grids
 
 
 class Scales(NamedTuple):
-    """`x_0_hat = c + d x_t + e F(a + b x_t, levels)` at a time: levels `(1 or B, M)`, the others `(1 or B, C, 1, 1)`."""
+    """`x_0_hat = c + d x_t + e F(a + b x_t, levels)` at a time: levels `(1 or B, P)`, the others `(1 or B, C, 1, 1)`."""
 
     levels: torch.Tensor
     a: torch.Tensor
@@ -37,10 +37,10 @@ class Scales(NamedTuple):
 class Denoiser(nn.Module):
     """`denoise(x_t, t) -> x_0_hat`, both `(B, C, H, W)`; t in [0, 1] broadcasts to `(B, C, 1, 1)`.
 
-    `network(x, noise_levels)` maps `(B, C, H, W)` and `(B, M)` to `(B, C, H, W)`. `data_mean` and `data_std` hold one
-    value a modality, `(M,)`, measured on training data and saved with the weights. Where t = 0 the estimate is x_t.
-    `dtype` is the network's autocast precision; all else is float32. With `blank` the network sees zeros where t = 1: noise
-    that nothing can be learned from would only have to be told from what matters.
+    `network(x, noise_levels)` maps `(B, C, H, W)` and `(B, P)`, a level for each part, to `(B, C, H, W)`. `data_mean` and
+    `data_std` hold one value a modality, `(M,)`, measured on training data and saved with the weights. Where t = 0 the
+    estimate is x_t. `dtype` is the network's autocast precision; all else is float32. With `blank` the network sees zeros where
+    t = 1: noise that nothing can be learned from would only have to be told from what matters.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Denoiser(nn.Module):
         modalities = len(layout.names)
         self.register_buffer("data_mean", torch.zeros(modalities) if data_mean is None else torch.as_tensor(data_mean))
         self.register_buffer("data_std", torch.ones(modalities) if data_std is None else torch.as_tensor(data_std))
-        first = [layout.slices[n].start for n in layout.names]
-        self.register_buffer("first", torch.tensor(first), persistent=False)
+        first = torch.searchsorted(layout.part, torch.arange(sum(layout.parts.values())))
+        self.register_buffer("first", first, persistent=False)
         self.kept: dict[tuple, Scales] = {}
 
     def moments(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,13 +22,15 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
         NAME            examples from the test split, paired by class when several modalities are named so
         NAME=class:K    test examples of class K
 
-    Raises ValueError that says what was wrong and what is possible.
+    NAME may be parts of a film, such as film[0:3]. Raises ValueError that says what was wrong and what is possible.
     """
     out, pairs = {}, None
-    bare = [argument for argument in arguments if "=" not in argument]
+    bare = [model.layout.where(argument)[0] for argument in arguments if "=" not in argument]
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        model.layout.check([name])
+        whole, _ = model.layout.where(name)
+        place, start = model.layout.place(name), model.layout.slices[whole].start
+        inside = slice(place.start - start, place.stop - start)
         if name in out:
             raise ValueError(f"--given={name} stands twice")
         if equals and not value.startswith("class:"):
@@ -36,17 +38,17 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
             continue
         if pairs is None:
             pairs = build.data(model.config, model.modalities, "test")
-        start = int(torch.randint(len(pairs), (1,), generator=stream(seed, 41)))
+        row = int(torch.randint(len(pairs), (1,), generator=stream(seed, 41)))
         if not equals:
-            out[name] = examples(pairs, model.layout.check(bare), start, num)[name]
+            out[name] = examples(pairs, tuple(dict.fromkeys(bare)), row, num)[whole][:, inside]
             continue
-        classes = sorted(set(pairs.labels[name].tolist()))
+        classes = sorted(set(pairs.labels[whole].tolist()))
         wanted = value.removeprefix("class:")
         if not wanted.isdigit() or int(wanted) not in classes:
             raise ValueError(f"--given={argument}: expected a class from {classes[0]} to {classes[-1]}")
-        rows = (pairs.labels[name] == int(wanted)).nonzero()[:, 0]
-        rows = rows[(start + torch.arange(num)) % len(rows)]
-        out[name] = restored(pairs.values[name][rows])
+        rows = (pairs.labels[whole] == int(wanted)).nonzero()[:, 0]
+        rows = rows[(row + torch.arange(num)) % len(rows)]
+        out[name] = restored(pairs.values[whole][rows])[:, inside]
     return out
 
 
@@ -79,7 +81,8 @@ def generate(
     if num < 1:
         raise ValueError(f"--num={num}; expected at least 1")
     given = read_given(model, arguments, num, seed)
-    if len(given) + len(model.layout.check(leave_out)) == len(model.layout.names) and not how.get("denoise_given"):
+    whole = model.layout.whole(given, model.layout.check(leave_out))
+    if len(whole) + len(leave_out) == len(model.layout.names) and not how.get("denoise_given"):
         raise ValueError("everything is given or left out: nothing is left to generate")
     levels = read_noise(noise or [])
     plan = {k: v for k, v in how.items() if k != "denoise_given"}
@@ -95,7 +98,7 @@ def generate(
     if model.shared:
         batches = -(-batches // processes.world())
     expected = tried.info["seconds"] / tried.info["evaluations"] * evaluations * batches
-    generated = [n for n in model.layout.names if n not in given and n not in leave_out]
+    generated = [n for n in model.layout.names if n not in whole and n not in leave_out]
     least = "at least " if (how.get("sampler") or model.config.sample.sampler) == "adaptive" else ""
     show = show if processes.rank() == 0 else lambda line: None
     show(

@@ -16,8 +16,9 @@ equation 8 and table 1). Averaging inside a modality first keeps 3 colour channe
 
 What is noisy in the last pattern has one time in half of the examples and one each in the others: so a slightly noisy
 condition beside an absent one is known as well. "Absent" is t = 1 with no signal at all; so is a modality that a row of data
-does not have. `joint = 1` is the training of the joint-diffusion paper; a clean random subset is Bounoua et al. 2023,
-arXiv:2306.04445; a time each is UniDiffuser, Bao et al. 2023, arXiv:2303.06555.
+does not have. Of a modality that is made of parts, such as a film of frames, some parts are clean in a share of the rows:
+from a place to another, half of the time from its beginning on. `joint = 1` is the training of the joint-diffusion paper; a
+clean random subset is Bounoua et al. 2023, arXiv:2306.04445; a time each is UniDiffuser, Bao et al. 2023, arXiv:2303.06555.
 """
 
 import dataclasses
@@ -32,12 +33,20 @@ PATTERNS = ("joint", "conditional", "independent", "absent")
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """One batch's draw: `ratio` (B, M) noise-to-signal, and `target`, `absent` (B, M) bool. Clean is ratio 0."""
+    """One batch's draw: `ratio` (B, M) noise-to-signal, and `target`, `absent` (B, M) bool. Clean is ratio 0.
+
+    `known` (B, P) bool, where there is one, says which parts are clean although their modality is noisy or absent.
+    """
 
     ratio: torch.Tensor
     target: torch.Tensor
     absent: torch.Tensor
     pattern: torch.Tensor
+    known: torch.Tensor | None = None
+
+    def __getitem__(self, rows: slice) -> "Times":
+        known = None if self.known is None else self.known[rows]
+        return Times(self.ratio[rows], self.target[rows], self.absent[rows], self.pattern[rows], known)
 
 
 class TimePatterns:
@@ -50,9 +59,19 @@ class TimePatterns:
     `alone` `(M,)`, when there is one, says how the subset of `conditional` is drawn: its size k first, as often as 1 / k, and
     a subset of one by these weights; when None, all subsets are drawn as often. Of many modalities few subsets have one alone,
     and only there is what is hard to read learned: in all others something easier gives it away.
+
+    `parts` are the modalities' numbers of parts, and `known_parts` how often some are clean of a modality that has several.
     """
 
-    def __init__(self, probability: Mapping[str, float], log_ratio: Mapping[str, tuple[float, float]], alone=None):
+    def __init__(
+        self,
+        probability: Mapping[str, float],
+        log_ratio: Mapping[str, tuple[float, float]],
+        alone=None,
+        parts: tuple[int, ...] = (),
+        known_parts: float = 0.0,
+    ):
+        self.parts, self.known_parts = parts, known_parts
         for name in (*probability, *log_ratio):
             if name not in PATTERNS:
                 raise ValueError(f"unknown time pattern {name!r}; there are {', '.join(PATTERNS)}")
@@ -95,7 +114,12 @@ class TimePatterns:
         clean, missing, ratio = clean[rows], missing[rows], ratio[rows]
         missing = missing if present is None else missing | ~present.bool()
         ratio = torch.where(clean & ~missing, 0.0, ratio)
-        return Times(ratio, ~clean & ~missing, missing, pattern[rows])
+        known = None
+        if max(self.parts, default=1) > 1:
+            known = _ranges(batch, self.parts, self.known_parts, generator)[rows]
+            there = torch.ones_like(missing) if present is None else present.bool()
+            known &= there.repeat_interleave(torch.tensor(self.parts), 1)
+        return Times(ratio, ~clean & ~missing, missing, pattern[rows], known)
 
 
 def _proper_subset(batch, modalities, generator):
@@ -118,6 +142,19 @@ def _by_size(batch, alone, generator):
     return torch.where((size == 1)[:, None], one, place < size[:, None])
 
 
+def _ranges(batch, parts, share, generator):
+    """Parts that are known, `(B, P)` bool: in a share of the rows, of every modality with several, those of a range."""
+    out = []
+    for count in parts:
+        ends = torch.randint(count + 1, (batch, 2), generator=generator).sort(1).values
+        u = torch.rand(batch, 2, generator=generator)
+        first, last = torch.where(u[:, 0] < 0.5, 0, ends[:, 0]), ends[:, 1]
+        place = torch.arange(count)
+        inside = (place >= first[:, None]) & (place < last[:, None]) & (u[:, 1] < share)[:, None]
+        out.append(inside & ~inside.all(1, keepdim=True))
+    return torch.cat(out, 1)
+
+
 def _stratified_normal(batch, modalities, generator):
     """Columns of standard normals, each stratified over its rows and in an order of its own."""
     order = torch.rand(batch, modalities, generator=generator).argsort(0)
@@ -132,6 +169,9 @@ def noisy(denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: torch.Tensor
     t = torch.where(times.absent, 1.0, torch.where(times.ratio == 0, 0.0, t))
     t = layout.expand(t).to(x_0.device)
     absent, clean = layout.expand(times.absent).to(x_0.device), layout.expand(times.ratio == 0).to(x_0.device)
+    if times.known is not None:
+        known = layout.expand_parts(times.known).to(x_0.device)
+        absent, clean, t = absent & ~known, clean | known, torch.where(known, 0.0, t)
     alpha, sigma = sde.alpha(t).float(), sde.sigma(t).float()
     x_t = torch.where(absent, 0.0, alpha * x_0) + sigma * eps
     return torch.where(clean & ~absent, x_0, x_t), t
@@ -147,7 +187,10 @@ def denoising_loss(denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: tor
     x_t, t = noisy(denoiser, x_0, times, eps)
     scales = denoiser.scales(t)
     out = denoiser.residual(x_t, scales)
-    target = layout.expand(times.target).to(x_0.device)
+    target = layout.expand(times.target)
+    if times.known is not None:
+        target = target & ~layout.expand_parts(times.known)
+    target = target.to(x_0.device)
     exact = (x_0 - scales.c - scales.d * x_t) / scales.e.clamp(min=1e-8)
     error = torch.where(target, out - exact, 0.0).square().mean(dim=(2, 3))
     return torch.stack([error[:, s].mean(1) for s in layout.slices.values()], dim=1)

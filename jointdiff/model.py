@@ -44,13 +44,14 @@ class Model:
         return card(self, name, results)
 
     def encode(self, name: str, value: Any) -> torch.Tensor:
-        """A value of the modality as channels, `(N, C_m, H, W)`.
+        """A value of the modality, or of the parts of it that `name` names ("film[0:3]"), as channels, `(N, C_m, H, W)`.
 
         A tensor is taken as channels; anything else is read as the modality reads it: a text, the path of a file, a PIL
         picture, a numpy array, a waveform with its rate `(wave, rate)`, or a list of these.
         """
-        self.layout.check([name])
-        shape = (self.layout.channels[name], *self.layout.grid)
+        whole, chosen = self.layout.where(name)
+        place = self.layout.place(name)
+        shape = (place.stop - place.start, *self.layout.grid)
         if isinstance(value, list) and value and all(isinstance(v, torch.Tensor) for v in value):
             value = torch.cat([v[None] if v.ndim == 3 else v for v in value])
         if isinstance(value, torch.Tensor):
@@ -62,11 +63,15 @@ class Model:
                 )
             channels = channels.float().cpu()
         else:
-            modality = self.modalities[name]
+            modality, part = self.modalities[whole], len(chosen) < self.layout.parts[whole]
             values = value if isinstance(value, list) else [value]
             if not values:
                 raise ValueError(f"the list given as {name!r} is empty")
-            channels = torch.cat([modality.encode(modality.read(v)) for v in values])
+            raw = [modality.read(v) for v in values]
+            if part:  # of a whole film, or of just the frames that are named
+                raw = [r[:, chosen] if r.shape[1] == modality.parts else r for r in raw]
+                modality = modality.of(len(chosen))
+            channels = torch.cat([modality.encode(r) for r in raw])
         if not channels.isfinite().all():
             raise ValueError(f"what was given as {name!r} holds values that are not finite")
         return channels
@@ -91,7 +96,8 @@ class Model:
         """Draw what is not given, from what is.
 
         Args:
-            given: values by name, as `encode` takes them: one for all samples, or one a sample.
+            given: values by name, as `encode` takes them: one for all samples, or one a sample. Of a film the first three frames
+                alone are named "film[0:3]".
             num: samples; as many as values are given, or 1, when None.
             seed: sample i depends on (seed, i) alone, not on `num` or `batch`.
             leave_out: modalities that are neither given nor generated.
@@ -116,10 +122,8 @@ class Model:
         began = time.perf_counter()
         given = {name: self.encode(name, value) for name, value in (given or {}).items()}
         left_out = self.layout.check(leave_out)
-        overlap = [n for n in left_out if n in given]
-        if overlap:
-            raise ValueError(f"{', '.join(overlap)} is both given and left out")
-        if len(given) + len(left_out) == len(self.layout.names) and not denoise_given:
+        whole = self.layout.whole(given, left_out)
+        if len(whole) + len(left_out) == len(self.layout.names) and not denoise_given:
             raise ValueError("everything is given or left out: nothing is left to generate")
         num = max([len(v) for v in given.values()], default=1) if num is None else num
         if num < 1:
@@ -156,7 +160,13 @@ class Model:
         x, log_evidence, evaluated = (list(part) for part in zip(*drawn.values()))
         channels = {n: v for n, v in self.layout.unpack(torch.cat(x)).items() if n not in left_out}
         if not denoise_given:
-            channels |= {n: v.expand(num, -1, -1, -1).clone() for n, v in given.items()}
+            channels |= {n: given[n].expand(num, -1, -1, -1).clone() for n in whole}
+            for key in set(given) - set(whole):  # parts
+                name = self.layout.where(key)[0]
+                if name in left_out:
+                    continue
+                place, start = self.layout.place(key), self.layout.slices[name].start
+                channels[name][:, place.start - start : place.stop - start] = given[key]
         info = {
             "num": num,
             "seed": seed,
@@ -164,7 +174,8 @@ class Model:
             "leave_out": list(left_out),
             **run.settings,
             "noise": {
-                n: (level[:, self.layout.slices[n].start, 0, 0] / self.layout.scale[n]).tolist() for n in (noise or {})
+                n: (level[:, self.layout.place(n).start, 0, 0] / self.layout.scale[self.layout.where(n)[0]]).tolist()
+                for n in (noise or {})
             },
             "evaluations": round(sum(evaluated) / num),
             "seconds": time.perf_counter() - began,
@@ -194,7 +205,7 @@ class Model:
         """The noise of what is given as one level a sample and channel of the joint tensor, `(num, C, 1, 1)`."""
         out = torch.zeros(num, self.layout.shape[0], 1, 1)
         for name, value in noise.items():
-            self.layout.check([name])
+            whole, chosen = self.layout.where(name)
             if name not in given:
                 raise ValueError(f"noise is named for {name!r}, which is not given")
             if isinstance(value, str):
@@ -204,7 +215,7 @@ class Model:
             value = torch.as_tensor(value, dtype=torch.float32).reshape(-1)
             if not value.isfinite().all() or (value < 0).any() or len(value) not in (1, num):
                 raise ValueError(f"noise of {name!r} must be a finite number from 0 on, or one a sample")
-            out[:, self.layout.slices[name]] = value.expand(num).view(-1, 1, 1, 1) * self.layout.scale[name]
+            out[:, self.layout.place(name)] = value.expand(num).view(-1, 1, 1, 1) * self.layout.scale[whole]
         return out
 
     noise_level = inference.noise_level

@@ -36,6 +36,7 @@ def in_turns(
     for number, names in enumerate(plan):
         later = [n for turn in plan[number + 1 :] for n in turn]
         parts.append(sample(values, leave_out=[*leave_out, *later], turn=number, **how))
+        values = {key: v for key, v in values.items() if layout.where(key)[0] not in names}
         values |= {n: parts[-1][n] for n in names}
     last = parts[-1]
     info = {**last.info, "order": [list(names) for names in plan]}

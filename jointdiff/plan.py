@@ -80,7 +80,7 @@ class Plan:
             if (mask | model.layout.mask(self.left_out).to(y.device)).all():
                 return y, None  # what is given is all that is wanted
         if self.left_out:
-            denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device), draw())
+            denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device) & ~mask, draw())
         if self.guidance:
             between = model.config.sample.guidance_between
             if self.condition:

@@ -64,10 +64,18 @@ class Samples(Mapping):
             raise ValueError(f"{name!r} is no sound; see raw({name!r})")
         return [(wave, rate) for wave in values]
 
+    def movies(self, name: str = "film") -> list[bytes]:
+        """Animated files, GIF or WebP; ValueError for a modality that is no film."""
+        if not hasattr(self.modalities[name], "movie"):
+            raise ValueError(f"{name!r} is no film; see raw({name!r})")
+        return self.modalities[name].movie(self.channels[name])
+
     def kind(self, name: str) -> str:
-        """ "sound", "text" or "picture": how to show the modality."""
+        """ "sound", "film", "text" or "picture": how to show the modality."""
         if self.modalities[name].rate:
             return "sound"
+        if hasattr(self.modalities[name], "movie"):
+            return "film"
         return "text" if isinstance(self.raw(name), list) else "picture"
 
     def grid(self, most: int = 32) -> PIL.Image.Image:
@@ -77,7 +85,8 @@ class Samples(Mapping):
         )
 
     def save(self, folder: str | pathlib.Path) -> pathlib.Path:
-        """Write `samples.npz`, `grid.png`, `samples.json` and a WAV file a sound to a new folder, all or nothing."""
+        """Write `samples.npz`, `grid.png`, `samples.json`, a WAV file a sound and an animated file a film to a new folder, all or
+        nothing."""
         with folder_at_once(pathlib.Path(folder)) as temporary:
             self.write(temporary)
         return pathlib.Path(folder)
@@ -93,15 +102,20 @@ class Samples(Mapping):
             if self.kind(name) == "sound":
                 for i, (wave, rate) in enumerate(self.sounds(name)):
                     (folder / f"{name}_{i:03d}.wav").write_bytes(wav(wave, rate))
+            if self.kind(name) == "film":
+                for i, movie in enumerate(self.movies(name)):
+                    (folder / f"{name}_{i:03d}{'.gif' if movie[:3] == b'GIF' else '.webp'}").write_bytes(movie)
         np.savez_compressed(folder / "samples.npz", **arrays)
         self.grid().save(folder / "grid.png")
         summary = {"text": texts, "given": list(self.given), **self.info, **more}
         (folder / "samples.json").write_text(json.dumps(summary, indent=1))
 
     def html(self, name: str) -> list[str]:
-        """A modality's samples for a web page: a picture, a spectrogram and a player, or the text."""
+        """A modality's samples for a web page: a picture, a spectrogram and a player, a film that plays, or the text."""
         if self.kind(name) == "text":
             return [f"<code>{html.escape(t) or '&nbsp;'}</code>" for t in self.texts(name)]
+        if self.kind(name) == "film":
+            return [shown(movie, name) for movie in self.movies(name)]
         out = [shown(p, name) for p in self.pictures(name)]
         if self.kind(name) == "sound":
             player = '<audio controls style="width:100%;min-width:180px" src="data:audio/wav;base64,{}"></audio>'
@@ -122,11 +136,13 @@ class Samples(Mapping):
         return f"Samples({shapes}; {self.info['evaluations']} evaluations, {self.info['seconds']:.1f} s)"
 
 
-def shown(picture: PIL.Image.Image, name: str, size: int = 96) -> str:
-    """A picture in a web page, `size` pixels high."""
+def shown(picture: PIL.Image.Image | bytes, name: str, size: int = 96) -> str:
+    """A picture, or an animated file, in a web page, `size` pixels high."""
+    data = picture if isinstance(picture, bytes) else png(picture)
+    kind = "gif" if data[:3] == b"GIF" else "webp" if data[:4] == b"RIFF" else "png"
     return (
         f'<img alt="{html.escape(name)}" style="height:{size}px;image-rendering:pixelated" '
-        f'src="data:image/png;base64,{encoded(png(picture))}">'
+        f'src="data:image/{kind};base64,{encoded(data)}">'
     )
 
 

@@ -23,7 +23,6 @@ from .data import restored
 from .evaluate.judge import build_judges
 from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
-from .loss import Times
 from .model import Model
 from .objective import Objective, gathering, spread
 from .optimization import Average, optimizers, rate
@@ -94,7 +93,7 @@ class Trainer:
         self.divided = sharding.divided(self.objective)
         self.optimizers = optimizers(network, config.optim, self.alignment)
         self.average = Average(network, c.ema)
-        self.patterns = build.patterns(config)
+        self.patterns = build.patterns(config, self.layout)
         self.weights = build.weights(config).to(self.device)
         self.step = 0
         if saved:
@@ -166,7 +165,7 @@ class Trainer:
         size = share // c.accumulate
         for part in range(c.accumulate):
             rows = slice(part * size, (part + 1) * size)
-            mine = Times(times.ratio[rows], times.target[rows], times.absent[rows], times.pattern[rows])
+            mine = times[rows]
             wanted, counts = self.teacher.wanted(index, mine, rows) if self.teacher else (None, torch.zeros(size))
             with gathering(self.objective, last=part == c.accumulate - 1):
                 wanted = None if wanted is None else wanted.to(self.device)

@@ -1,14 +1,14 @@
 """A user's own data: a table of files and values, read without a line of code.
 
 A manifest is a CSV file with a header, JSON lines, or Parquet. A column is a modality; the columns `label` and `split`
-("train", "test") are special. A cell is a path (from the manifest's folder) of a picture, a sound or an array, or a text;
-JSON lines and Parquet may also hold numbers, nested as an array. Empty cells, and keys that a line lacks, are missing there.
+("train", "test") are special. A cell is a path (from the manifest's folder) of a picture, a sound, an array or a film (an
+animated file, or a folder of frames, whose path ends in "/"), or a text; JSON lines and Parquet may
+also hold numbers, nested as an array. Empty cells, and keys that a line lacks, are missing there.
 
 A folder of folders is one as well: `photo/0001.jpg`, `depth/0001.npy`, `caption/0001.txt`. The folders are modalities, what
 has the same stem is a row, and all of it may stand under `train` and `test`.
 """
 
-import csv
 import dataclasses
 import hashlib
 import json
@@ -26,14 +26,15 @@ from tqdm import tqdm
 from ..modalities.array import load as load_array
 from ..modalities.audio import SOUNDS, load
 from ..modalities.text import ALPHABET, Text, drawable
+from ..modalities.video import CODED, Video
 from .loader import Table, stored
 from .store import Stored, code, kept, save_items
+from .tables import ARRAYS, is_path, read_rows
 
 SPECIAL = ("label", "split")
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-ARRAYS = (".npy", ".npz")
 EXPECTED = {False: "header and a column", True: "folder"}
 SIDE = 64  # longest side of a grid that is proposed
+MOST_FRAMES = 16  # of a film that is proposed
 PARALLEL = 2000  # cells from which on a column is read by several processes
 TEST_EVERY = 10  # without a column `split`, this part of the rows is the test split
 
@@ -53,7 +54,7 @@ class Manifest:
     def open(cls, path, outside: bool = False) -> "Manifest":
         """Read the table; ValueError with line numbers for what is no table, or, if not `outside`, leads out of its folder."""
         path = pathlib.Path(path)
-        rows = _rows(path)
+        rows = read_rows(path)
         columns = list(dict.fromkeys(k for _, row in rows for k in row if k not in SPECIAL))
         used = [c for c in columns if any(row.get(c) not in (None, "") for _, row in rows)]
         if not rows or not used:
@@ -66,7 +67,7 @@ class Manifest:
         for place, row in [] if outside else rows:
             for column in used:
                 cell = row.get(column)
-                if _is_path(cell) and os.path.commonpath([home, os.path.abspath(folder / cell)]) != home:
+                if is_path(cell) and os.path.commonpath([home, os.path.abspath(folder / cell)]) != home:
                     raise ValueError(
                         f"{path}, {place}, {column}: {cell!r} lies outside of the manifest's folder; if that is meant, "
                         "--config.data.outside=true"
@@ -84,7 +85,7 @@ class Manifest:
         """A cell as a modality reads it: a path made absolute, a text, or an array."""
         if isinstance(cell, str):
             found = (self.path if self.path.is_dir() else self.path.parent) / cell
-            return str(found) if _is_path(cell) else cell
+            return str(found) if is_path(cell) else cell
         return np.asarray(cell, dtype=np.float64)
 
     def classes(self) -> np.ndarray:
@@ -191,7 +192,7 @@ class Manifest:
             value = self.value(cell)
             if isinstance(value, np.ndarray):
                 return _array(value)
-            if not _is_path(cell):
+            if not is_path(cell):
                 return {"kind": "text", "text": value}
             suffix = pathlib.Path(value).suffix.lower()
             if suffix in ARRAYS:
@@ -201,8 +202,12 @@ class Manifest:
             if suffix in SOUNDS:
                 wave, rate = load(value)
                 return {"kind": "audio", "rate": int(rate), "seconds": len(wave) / rate}
+            if cell.endswith("/") or suffix in CODED:
+                return _film(value)
             with PIL.Image.open(value) as file:
                 file.load()
+                if file.format != "TIFF" and getattr(file, "n_frames", 1) > 1:
+                    return _film(value)
                 stack = file.format == "TIFF" and getattr(file, "n_frames", 1) > 1
                 if stack or file.mode.startswith("I") or file.mode == "F":
                     return _array(load_array(value))
@@ -254,15 +259,16 @@ def _identity(cell):
     if isinstance(cell, np.ndarray):
         return [cell.shape, hashlib.sha256(cell.tobytes()).hexdigest()]
     try:
-        about = os.stat(cell) if _is_path(cell) else None
+        about = os.stat(cell) if is_path(cell) else None
     except OSError:
         about = None
     return [cell, about.st_size, about.st_mtime_ns] if about else cell
 
 
-def _is_path(cell) -> bool:
-    suffix = pathlib.PurePath(cell).suffix.lower() if isinstance(cell, str) and len(cell) < 4096 else ""
-    return suffix in (*PICTURES, *ARRAYS, *SOUNDS)
+def _film(path):
+    frames = Video((8, 8), mode="RGB").read(path)[0]
+    grey = (frames == frames[..., :1]).all()
+    return {"kind": "video", "size": frames.shape[1:3], "mode": "L" if grey else "RGB", "frames": len(frames)}
 
 
 def _array(value):
@@ -289,6 +295,11 @@ def _grid(size):
 def _options(kind, values, grid, column):
     if kind == "image":
         return {"mode": "RGB" if any(v["mode"] == "RGB" for v in values) else "L"}
+    if kind == "video":
+        frames = [v["frames"] for v in values]
+        mode = "RGB" if any(v["mode"] == "RGB" for v in values) else "L"
+        shortest = min([*frames, MOST_FRAMES])
+        return {"frames": shortest, "mode": mode, "cut": max(frames) > shortest}
     if kind == "audio":
         rate = min(16000, max(v["rate"] for v in values))
         seconds = float(np.ceil(10 * max(v["seconds"] for v in values)) / 10)
@@ -315,79 +326,3 @@ def _options(kind, values, grid, column):
         f"the texts of the column {column!r} do not fit on the grid of {grid[0]} x {grid[1]}: the longest has {len(longest)} "
         f"characters, {longest[:40]!r}; set a larger one, such as --config.data.grid='({side}, {side})'"
     )
-
-
-def _rows(path: pathlib.Path) -> list[tuple[str, dict]]:
-    """Where each row stands, and `{column: cell}`."""
-    if path.is_dir():
-        return [row for part in ("train", "test") for row in _folder_rows(path, part)] or _folder_rows(path)
-    if path.suffix == ".parquet":
-        return _parquet_rows(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ValueError(f"no manifest at {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the manifest {path} cannot be read: {error}") from None
-    return _json_rows(path, text) if path.suffix in (".jsonl", ".json") else _csv_rows(path, text)
-
-
-def _folder_rows(path: pathlib.Path, split: str = ""):
-    """The rows of `path / split`: its folders are columns, the stems of their files rows; a text file is its text."""
-    rows = {}
-    for folder in sorted(p for p in (path / split).glob("*/") if not p.name.startswith(".")):
-        for file in sorted(folder.iterdir()):
-            if file.name.startswith(".") or not (_is_path(file.name) or file.suffix.lower() == ".txt"):
-                continue
-            row = rows.setdefault(file.stem, {"split": split})
-            if folder.name in row:
-                raise ValueError(f"{folder} has two files for the row {file.stem!r}: {file.name} and another")
-            row[folder.name] = file.read_text().strip() if file.suffix == ".txt" else str(file.relative_to(path))
-    return [(f"row {stem}", rows[stem]) for stem in sorted(rows)]
-
-
-def _parquet_rows(path: pathlib.Path):
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise ValueError(f"{path} needs pyarrow to be read; type: pip install 'jointdiff[parquet]'") from None
-    try:
-        return [(f"row {i}", row) for i, row in enumerate(parquet.read_table(path).to_pylist())]
-    except FileNotFoundError:
-        raise ValueError(f"no manifest at {path}") from None
-    except (OSError, pyarrow.ArrowException) as error:
-        raise ValueError(f"the manifest {path} cannot be read: {error}") from None
-
-
-def _csv_rows(path, text):
-    try:
-        reader = csv.reader(text.splitlines(), strict=True)
-        head = next(reader, [])
-        if len(set(head)) != len(head) or any(not h.strip() for h in head):
-            raise ValueError(f"the header of {path} has empty or repeated names: {head}")
-        rows = []
-        for row in reader:
-            if not any(row):
-                continue
-            if len(row) != len(head):
-                raise ValueError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(head)}")
-            rows.append((f"line {reader.line_num}", dict(zip([h.strip() for h in head], row))))
-        return rows
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
-
-
-def _json_rows(path, text):
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: no JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
-        rows.append((f"line {number}", row))
-    return rows

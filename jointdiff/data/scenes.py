@@ -5,46 +5,16 @@ What a row is about is its *world*, one of K; `shows` says what can be read of e
 parts (two digits and their sum) is judged as a class is, by whether some world shows all that was read.
 """
 
-import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
-from .items import Items
+from .bounce import bounce
+from .items import Scene
 from .sources import SOURCES
 
 QUESTIONS: dict[str, Callable] = {"sum": np.add, "larger": np.maximum, "difference": lambda a, b: abs(a - b)}
-
-
-@dataclasses.dataclass
-class Scene:
-    """`worlds` `(N,)` int64 of the rows; `shows` `{part: (K,)}`, without the parts in which nothing is judged; and `make`
-    `{part: function}` from row numbers `(n,)` to the raw values that a modality of its kind encodes."""
-
-    worlds: np.ndarray
-    shows: Mapping[str, np.ndarray]
-    make: Mapping[str, Callable]
-
-    def items(self, part: str) -> Items:
-        """One part of all rows, made as it is asked for, and what it shows, -1 where that is nothing."""
-        if part not in self.make:
-            raise ValueError(f"unknown part {part!r} of the scene; there are {', '.join(self.make)}")
-        shown = self.shows[part][self.worlds] if part in self.shows else np.full(len(self.worlds), -1)
-        return Items(Made(self.make[part], len(self.worlds)), shown)
-
-
-class Made:
-    """A sequence whose slices are made when they are wanted."""
-
-    def __init__(self, make: Callable, length: int):
-        self.make, self.length = make, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, rows: slice):
-        return self.make(np.arange(*rows.indices(self.length)))
 
 
 def sums(root: pathlib.Path, split: str, source: str = "mnist", questions: tuple[str, ...] = ("sum",)) -> Scene:
@@ -77,4 +47,4 @@ def sums(root: pathlib.Path, split: str, source: str = "mnist", questions: tuple
     )
 
 
-SCENES = {"sums": sums}
+SCENES = {"sums": sums, "bounce": bounce}

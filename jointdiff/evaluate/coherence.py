@@ -59,7 +59,7 @@ def coherence(
     given = {n: values[n] for n in direction.given}
     drawn = model.sample(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, **how)
     seen = {n: judges[n].judge(drawn[n]) for n in direction.generated if n in judges}
-    known = {n: shown(pairs, n, labels) for n in direction.given if n in judges}
+    known = {n: shown(pairs, n, labels) for n in direction.given if n in pairs.shows}
     out = {n: fitting({**known, n: s}, pairs.shows) for n, s in seen.items()} if known else {}
     if seen:
         out["joint"] = fitting({**known, **seen}, pairs.shows)

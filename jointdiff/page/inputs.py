@@ -6,7 +6,7 @@ import gradio as gr
 import PIL.Image
 
 from ..condition import CONDITIONS
-from ..modalities import Audio, Image, Text
+from ..modalities import Audio, Image, Text, Video
 from ..model import Model
 from ..samplers import SAMPLERS
 from . import session
@@ -53,6 +53,9 @@ def editor(model: Model, name: str) -> gr.components.Component:
         return gr.Audio(
             label=label, sources=["microphone", "upload"], type="filepath", visible=False, elem_id=f"value-{name}"
         )
+    if isinstance(modality, Video):
+        label += f", {modality.frames} frames (GIF, WebP, PNG or MP4)"
+        return gr.File(label=label, visible=False, elem_id=f"value-{name}")
     return gr.File(label=f"{label} (npy, npz, PNG or TIFF)", visible=False, elem_id=f"value-{name}")
 
 

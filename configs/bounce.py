@@ -1,0 +1,27 @@
+"""A handwritten digit that flies and bounces: 16 frames of film, the knocks, a caption and the digit's picture, at 32 x 32.
+
+python -m jointdiff.main --config=configs/bounce.py --workdir=runs/bounce
+"""
+
+from jointdiff.config import default, modality
+
+
+def get_config():
+    c = default()
+    c.data.scene.name = "bounce"
+    c.data.modalities = ("picture", "film", "sound", "caption")
+    c.modality.picture = modality("image", "picture")
+    c.modality.film = modality("video", "film", {"frames": 16, "fps": 16.0})
+    c.modality.sound = modality("audio", "sound", {"fold": (1, 2), "window": 0.032})
+    c.modality.caption = modality("text", "caption", {"cell": (6, 10), "lines": True})
+    c.backbone.unet.widths = (64, 128, 192)
+    c.backbone.unet.attention = (False, True, True)
+    c.backbone.blank = True
+    c.loss.weight.picture, c.loss.weight.film, c.loss.weight.sound, c.loss.weight.caption = 0.6, 2.0, 1.0, 0.4
+    c.loss.pattern.joint, c.loss.pattern.conditional = 0.25, 0.45
+    c.loss.pattern.independent, c.loss.pattern.absent = 0.05, 0.25
+    c.optim.matrix_lr = 4e-3
+    c.train.steps = 20000
+    c.train.ema = 0.999
+    c.train.evaluate_every = 4000
+    return c
