@@ -75,6 +75,8 @@ def generate(
     batch: int = 64,
     show=print,
     order=None,
+    best_of: int = 1,
+    by: str = "vote",
     **how,
 ) -> Samples:
     """Sample and write `samples.npz`, `grid.png`, `samples.json` and sounds to a new folder."""
@@ -91,10 +93,10 @@ def generate(
     evaluations *= number
     common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, order=order, **how)
     # two steps of one batch, the second time round, say what an evaluation costs under this condition
-    trial = {n: v[: min(num, batch)] for n, v in given.items()}
+    trial = {n: v[:1] for n, v in given.items()}
     for _ in range(2):
-        tried = model.sample(trial, min(num, batch), **{**common, "steps": 2})
-    batches = -(-num // batch)
+        tried = model.sample(trial, min(num * best_of, batch), **{**common, "steps": 2})
+    batches = -(-num * best_of // batch)
     if model.shared:
         batches = -(-batches // processes.world())
     expected = tried.info["seconds"] / tried.info["evaluations"] * evaluations * batches
@@ -110,7 +112,11 @@ def generate(
     first = processes.rank() == 0
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
         with tqdm(total=batches * steps * number, disable=None if first else True, unit="step", leave=False) as bar:
-            drawn = model.sample(given, num, on_step=lambda so_far: bar.update(), **common)
+            tell = lambda so_far: bar.update()
+            if best_of > 1:
+                drawn = model.best(given, num, best_of, by, on_step=tell, **common)
+            else:
+                drawn = model.sample(given, num, on_step=tell, **common)
         if not first:
             return drawn
         drawn.write(folder, given=list(arguments))

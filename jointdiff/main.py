@@ -29,6 +29,10 @@ flags.DEFINE_multi_string("leave_out", [], "Modality that is neither given nor g
 flags.DEFINE_list(
     "order", None, "Draw in turns, NAME,NAME: each given what came before; NAME+NAME share a turn; the rest comes last."
 )
+flags.DEFINE_integer("best_of", 1, "Draw so many for each sample and keep the best.", lower_bound=1)
+flags.DEFINE_enum(
+    "by", "vote", ["vote", "likelihood"], "How the best is found: what most agree on, or what explains the condition."
+)
 flags.DEFINE_multi_string(
     "given_noise",
     [],
@@ -131,6 +135,8 @@ def sample() -> None:
         FLAGS.given_noise,
         FLAGS.batch,
         denoise_given=FLAGS.denoise_given,
+        best_of=FLAGS.best_of,
+        by=FLAGS.by,
         order=None if FLAGS.order is None else [tuple(turn.split("+")) for turn in FLAGS.order],
         **sampling(),
     )

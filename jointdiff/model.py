@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from . import inference, processes
+from .best import best
 from .card import card
 from .denoiser import Denoiser
 from .order import in_turns
@@ -223,3 +224,4 @@ class Model:
     log_prob = inference.log_prob
     classify = inference.classify
     embed = inference.embed
+    best = best

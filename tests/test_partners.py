@@ -89,28 +89,6 @@ def test_exact_intervals_hold_and_the_error_is_regressions():
     assert found["inside of the 90 % interval"] == pytest.approx(0.9, abs=0.02)
 
 
-def test_in_turns_is_at_once():
-    """The chain rule: a and then b has the exact joint, as a and b together has, and in every order."""
-    model, _ = exact(0.8, 3)
-    how = {"num": 1500, "batch": 1500, "steps": 40, "sampler": "dpm_solver"}
-    for order in (["a", "b"], ["b", "a"], [("a", "b")], ["b"]):
-        drawn = model.sample(order=order, seed=3, **how)
-        a, b = drawn["a"].flatten(), drawn["b"].flatten()
-        assert float(a.std()) == pytest.approx(0.5, rel=0.03) and float(b.std()) == pytest.approx(0.5, rel=0.03)
-        assert float((a * b).mean()) == pytest.approx(0.25 * 0.8, rel=0.04), order
-    assert drawn.info["order"] == [["b"], ["a"]] and drawn.info["evaluations"] == 2 * model.cost(
-        steps=40, sampler="dpm_solver"
-    )
-    one = model.sample(num=1, order=["b"], steps=4, seed=3)
-    two = model.sample(num=2, order=["b"], steps=4, seed=3)
-    assert torch.equal(one["a"][0], two["a"][0]) and one.given == ()
-    for order, given, message in (
-        (["b", "b"], {}, "twice"), (["a"], {"a": torch.zeros(1, 1, 3, 3)}, "given or left out"), (["c"], {}, "unknown modality"),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=message):
-            model.sample(given, order=order)
-
-
 def test_distances_see_what_is_off():
     """In features that nobody labelled: fresh samples of an exact model are near, those with half of the variance far."""
     model, values = exact(0.8, 8)
