@@ -230,7 +230,17 @@ def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | 
         table = Table(values, dict.fromkeys(values, rows), worlds, config.seed, shows)
         table.mirrored = mirrored(config, modalities, split)
         return table
+    if config.data.per_class and split == "train":
+        for name in values:
+            values[name], labels[name] = fewest(values[name], labels[name], config.data.per_class)
     return Pairs(values, labels, config.seed, mirrored(config, modalities, split))
+
+
+def fewest(values: Stored | torch.Tensor, labels: np.ndarray, count: int) -> tuple[Stored | torch.Tensor, np.ndarray]:
+    """The first `count` items of every class."""
+    rows = np.sort(np.concatenate([np.flatnonzero(labels == k)[:count] for k in np.unique(labels)]))
+    few = torch.from_numpy(rows)
+    return (Stored(values.file, few) if isinstance(values, Stored) else values[few]), labels[rows]
 
 
 def mirrored(config, modalities, split: str) -> tuple[str, ...]:

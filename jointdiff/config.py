@@ -26,6 +26,7 @@ def default() -> ConfigDict:
     c.data.outside = False  # whether its paths may lead out of its folder
     # rows made together (see jointdiff.data.scenes), whose parts are the modalities' sources; pairs by class when not named
     c.data.scene = ConfigDict({"name": "", "options": ConfigDict()})
+    c.data.per_class = 0  # items of a class that training sees of each modality; 0: all of them
     c.data.on_error = "stop"  # at rows of it that cannot be read: stop, or skip them
     c.data.grid = (32, 32)  # height and width that all modalities share; (0, 0): as a manifest's files are
     # names, in the order of the channels, all of a manifest's when empty; ('image','text') on the command line
@@ -84,6 +85,9 @@ def default() -> ConfigDict:
     c.train.steps = 20000
     # weights to start from: a workdir, a safetensors file or the name of shipped ones; new when empty
     c.train.init = ""
+    # of a run that starts from other weights: which share of the rows the model there draws itself, of how many drawn once, and
+    # whether its network teaches the new one in them, at every noise level (see jointdiff.grow)
+    c.train.replay = ConfigDict({"share": 0.0, "rows": 2000, "teacher": True})
     # further runs after this one, each a dict of the fields that differ from the one before, by their dotted names; each
     # starts from the averaged weights of the one before
     c.train.stages = ()

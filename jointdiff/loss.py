@@ -22,7 +22,7 @@ clean random subset is Bounoua et al. 2023, arXiv:2306.04445; a time each is Uni
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -177,11 +177,14 @@ def noisy(denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: torch.Tensor
     return torch.where(clean & ~absent, x_0, x_t), t
 
 
-def denoising_loss(denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: torch.Tensor) -> torch.Tensor:
+def denoising_loss(
+    denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: torch.Tensor, aim: Callable | None = None
+) -> torch.Tensor:
     """The weighted loss of every row and modality, `(B, M)`; 0 where a modality is not a target.
 
-    x_0 and eps are `(B, C, H, W)`. `w |x_0_hat - x_0|^2` is computed as `|F - F*|^2` with the exact output
-    `F* = (x_0 - c - d x_t) / e` (see `Scales`), which stays accurate as r goes to 0.
+    x_0 and eps are `(B, C, H, W)`; `aim(x_t, t, x_0)`, where there is one, says what the estimate is to be instead of x_0.
+    `w |x_0_hat - x_0|^2` is computed as `|F - F*|^2` with the exact output `F* = (x_0 - c - d x_t) / e` (see `Scales`), which
+    stays accurate as r goes to 0.
     """
     layout = denoiser.layout
     x_t, t = noisy(denoiser, x_0, times, eps)
@@ -191,6 +194,7 @@ def denoising_loss(denoiser: Denoiser, x_0: torch.Tensor, times: Times, eps: tor
     if times.known is not None:
         target = target & ~layout.expand_parts(times.known)
     target = target.to(x_0.device)
+    x_0 = x_0 if aim is None else aim(x_t, t, x_0)
     exact = (x_0 - scales.c - scales.d * x_t) / scales.e.clamp(min=1e-8)
     error = torch.where(target, out - exact, 0.0).square().mean(dim=(2, 3))
     return torch.stack([error[:, s].mean(1) for s in layout.slices.values()], dim=1)

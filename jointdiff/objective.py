@@ -13,19 +13,23 @@ from .loss import denoising_loss
 
 
 class Objective(nn.Module):
-    """The losses of a batch: `(B, M)` of its modalities, and alignment's `(B,)`, 0 where there is none."""
+    """The losses of a batch: `(B, M)` of its modalities, and alignment's `(B,)`, 0 where there is none.
 
-    def __init__(self, denoiser, alignment=None):
+    An `elder` (see grow) says what the estimates are to be in the rows `taught`.
+    """
+
+    def __init__(self, denoiser, alignment=None, elder=None):
         super().__init__()
-        self.denoiser, self.alignment, self.seen = denoiser, alignment, None
+        self.denoiser, self.alignment, self.elder, self.seen = denoiser, alignment, elder, None
         if alignment:
             denoiser.network.context.register_forward_pre_hook(self.keep)
 
     def keep(self, module, arguments):
         self.seen = arguments[0].float()
 
-    def forward(self, x_0, times, eps, wanted=None):
-        loss = denoising_loss(self.denoiser, x_0, times, eps)
+    def forward(self, x_0, times, eps, wanted=None, taught=None):
+        aim = functools.partial(self.elder, taught=taught) if self.elder else None
+        loss = denoising_loss(self.denoiser, x_0, times, eps, aim)
         return loss, (self.alignment(self.seen, wanted) if self.alignment else loss.new_zeros(len(loss)))
 
 

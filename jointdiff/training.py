@@ -20,8 +20,10 @@ from . import build, hub, processes, sharding, state
 from . import config as cfg
 from .align import Teacher
 from .data import restored
+from .denoiser import Denoiser
 from .evaluate.judge import build_judges
 from .files import write_atomically
+from .grow import Elder, Replay, shared, take_over
 from .journal import clock, log_evaluation, log_losses
 from .model import Model
 from .objective import Objective, gathering, spread
@@ -75,11 +77,9 @@ class Trainer:
         self.log("reading data")
         self.pairs = build.data(config, self.modalities, "train", self.log)
         self.init = str(init or c.init)
-        first = hub.load(self.init, "cpu").denoiser if self.init and not saved else None
-        if saved:
-            mean, std = saved["data_mean"], saved["data_std"]
-        else:
-            mean, std = (first.data_mean, first.data_std) if first else moments(self.pairs, self.layout)
+        old = hub.load(self.init, "cpu") if self.init and (not saved or c.replay.share) else None
+        first = old.denoiser if old and not saved else None
+        mean, std = (saved["data_mean"], saved["data_std"]) if saved else self.measured(first)
         dtype = build.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = build.denoiser(config, self.layout, mean, std, dtype).to(self.device)
@@ -88,8 +88,9 @@ class Trainer:
         self.teacher = Teacher(config, self.modalities, self.pairs, dtype, self.log) if taught else None
         self.alignment = self.teacher.head(network, config.seed).to(self.device) if self.teacher else None
         if first:
-            self.start_from(network, first.network)
-        self.objective = spread(Objective(self.denoiser, self.alignment), c, self.device)
+            self.start_from(network, first)
+        elder = self.replay(old) if c.replay.share else None
+        self.objective = spread(Objective(self.denoiser, self.alignment, elder), c, self.device)
         self.divided = sharding.divided(self.objective)
         self.optimizers = optimizers(network, config.optim, self.alignment)
         self.average = Average(network, c.ema)
@@ -112,17 +113,30 @@ class Trainer:
         self.step = saved["step"]
         self.log(f"going on from step {self.step}")
 
-    def start_from(self, network: nn.Module, other: nn.Module) -> None:
-        """Take over the weights of a network of the same shape."""
-        mine, theirs = ({n: tuple(v.shape) for n, v in m.state_dict().items()} for m in (network, other))
-        if mine != theirs:
-            odd = next(n for n in (*mine, *theirs) if mine.get(n) != theirs.get(n))
-            raise ValueError(
-                f"config.train.init = {self.init!r} has another network: {odd} is {theirs.get(odd)} there and "
-                f"{mine.get(odd)} here"
-            )
-        network.load_state_dict(other.state_dict())
-        self.log(f"starting from the weights of {self.init}")
+    def start_from(self, network: nn.Module, other: Denoiser) -> None:
+        """Take over the weights of a network that differs in its modalities at most."""
+        try:
+            new = take_over(network, self.layout, other.network, other.layout)
+        except ValueError as error:
+            raise ValueError(f"config.train.init = {self.init!r}: {error}") from None
+        more = f"; {', '.join(new)} is new" if new else ""
+        self.log(f"starting from the weights of {self.init}{more}")
+
+    def measured(self, first: Denoiser | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The data's moments; those of the weights to start from for the modalities that are known there."""
+        mean, std = moments(self.pairs, self.layout)
+        for name in shared(self.layout, first.layout) if first else ():
+            mine, theirs = self.layout.names.index(name), first.layout.names.index(name)
+            mean[mine], std[mine] = first.data_mean[theirs], first.data_std[theirs]
+        return mean, std
+
+    def replay(self, old: Model | None) -> Elder | None:
+        """Some rows are from now on drawn by the old model; its network as their teacher, if that is wanted."""
+        c = self.config.train.replay
+        if not old:
+            raise ValueError("config.train.replay needs config.train.init: the model whose knowledge is to be kept")
+        self.pairs = Replay(self.pairs, old, c.share, c.rows, self.workdir / "replay.pt", self.config.seed, self.log)
+        return Elder(old.denoiser.to(self.device), self.layout) if c.teacher else None
 
     def log(self, text: str) -> None:
         if self.rank == 0:
@@ -151,6 +165,8 @@ class Trainer:
         share = c.batch // self.world
         own = slice(self.rank * share, (self.rank + 1) * share)
         values, present, _, index = self.pairs.rows(step * c.batch + own.start, share)
+        at = step * c.batch + own.start
+        replayed = self.pairs.replayed(at, share) if c.replay.share else torch.zeros(share, dtype=torch.bool)
         generator = stream(self.config.seed, 31, step)
         times = self.patterns.draw(c.batch, len(self.layout.names), generator, present, own)
         x_0 = self.layout.pack(values)
@@ -169,7 +185,8 @@ class Trainer:
             wanted, counts = self.teacher.wanted(index, mine, rows) if self.teacher else (None, torch.zeros(size))
             with gathering(self.objective, last=part == c.accumulate - 1):
                 wanted = None if wanted is None else wanted.to(self.device)
-                loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted)
+                taught = replayed[rows].to(self.device)
+                loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted, taught)
                 # the mean over the whole batch: processes are averaged, parts are added
                 aligned = (apart * counts.to(self.device)).sum()
                 ((loss * self.weights).sum() + self.config.loss.align.weight * aligned).div(share).backward()

@@ -26,7 +26,7 @@ ORDER = [
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "votes"},
-    {"align", "journal", "page"},
+    {"align", "grow", "journal", "page"},
     {"training"},
     {"main"},
 ]

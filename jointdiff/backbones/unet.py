@@ -110,6 +110,7 @@ class UNet(nn.Module):
                 f"widths, blocks and attention name {len(widths)}, {len(blocks)} and {len(attention)} "
                 "levels; expected the same number"
             )
+        self.channels, self.modalities = channels, modalities
         self.patch, self.multiple = patch, patch * 2 ** (len(widths) - 1)
         emb_width = widths[-1]
         self.embedding = LevelEmbedding(modalities, emb_width)
@@ -128,6 +129,16 @@ class UNet(nn.Module):
             self.up.append(nn.ModuleDict({"resize": grow, "blocks": nn.ModuleList(up), "attend": attend}))
         self.skips = nn.ModuleList(Conv(w, w) for w in reversed(widths))
         self.last = Conv(widths[0], channels * patch**2, 3, zero=True)
+
+    def by_channel(self) -> dict[str, tuple[tuple, int, str]]:
+        """The weights that belong to channels or parts: `{name: (shape to view it in, axis, "channels" or "parts")}`."""
+        c, pixels = self.channels, self.patch**2
+        return {
+            "first.weight": ((-1, 9, c, pixels), 2, "channels"),
+            "last.weight": ((c, -1), 0, "channels"),
+            "last.bias": ((c, pixels), 0, "channels"),
+            "embedding.layers.0.weight": ((self.embedding.layers[0].out_features, self.modalities, -1), 1, "parts"),
+        }
 
     def units(self) -> list[nn.Module]:
         """The parts in which memory is managed: weights gathered, or activations computed again, one at a time."""
