@@ -122,7 +122,7 @@ def generate(
         drawn.write(folder, given=list(arguments))
     for name in drawn:
         if drawn.kind(name) == "text":
-            show(f"{name}: {', '.join(drawn.texts(name))}")
+            show(f"{name}: {', '.join(text.replace(chr(10), ' ') for text in drawn.texts(name))}")
     for name, level in drawn.info["noise"].items():
         show(f"noise of {name}: {', '.join(f'{v:.2f}' for v in level)}")
     show(f"{drawn.info['seconds']:.1f} s, written to {outdir}")

@@ -104,7 +104,7 @@ class Samples(Mapping):
                     (folder / f"{name}_{i:03d}.wav").write_bytes(wav(wave, rate))
             if self.kind(name) == "film":
                 for i, movie in enumerate(self.movies(name)):
-                    (folder / f"{name}_{i:03d}{'.gif' if movie[:3] == b'GIF' else '.webp'}").write_bytes(movie)
+                    (folder / f"{name}_{i:03d}.{kind_of(movie)}").write_bytes(movie)
         np.savez_compressed(folder / "samples.npz", **arrays)
         self.grid().save(folder / "grid.png")
         summary = {"text": texts, "given": list(self.given), **self.info, **more}
@@ -139,11 +139,16 @@ class Samples(Mapping):
 def shown(picture: PIL.Image.Image | bytes, name: str, size: int = 96) -> str:
     """A picture, or an animated file, in a web page, `size` pixels high."""
     data = picture if isinstance(picture, bytes) else png(picture)
-    kind = "gif" if data[:3] == b"GIF" else "webp" if data[:4] == b"RIFF" else "png"
+    kind = kind_of(data)
     return (
         f'<img alt="{html.escape(name)}" style="height:{size}px;image-rendering:pixelated" '
         f'src="data:image/{kind};base64,{encoded(data)}">'
     )
+
+
+def kind_of(data: bytes) -> str:
+    """gif, webp or png, by a file's first bytes."""
+    return "gif" if data[:3] == b"GIF" else "webp" if data[:4] == b"RIFF" else "png"
 
 
 def wav(wave: np.ndarray, rate: int) -> bytes:

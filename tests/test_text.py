@@ -86,3 +86,16 @@ def test_lines_end_where_they_are_told_to():
     for text in ("seven77", "1\n2\n3\n4\n5", "one \ntwo", "one\n"):
         with pytest.raises(ValueError, match="lines of 6 fit|ends in"):
             kind.check(text)
+
+
+def test_a_text_too_long_for_a_line_is_broken_at_its_spaces():
+    text = Text((32, 32), (6, 10), lines=True)
+    assert (
+        text.read("seven up left") == ["seven\nup\nleft"]
+        and text.read("up") == ["up"]
+        and text.read("a\nb") == ["a\nb"]
+    )
+    with pytest.raises(ValueError, match="4 lines, the longest of 5"):
+        text.read("seven up left right")
+    with pytest.raises(ValueError, match="the longest of 8"):
+        text.read("eighteen up")

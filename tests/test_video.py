@@ -283,3 +283,17 @@ def test_known_frames_are_clean_and_cost_nothing(films):
         x_t, t = noisy(model.denoiser, x, times, torch.randn_like(x))
         assert torch.equal(x_t[:, 1:3], x[:, 1:3]) and not t[:, 1:3].any()
         assert (t[:, [0, 3]] == (1 if absent.any() else t[0, 4])).all()
+
+
+def test_the_page_gives_a_film_on_as_it_was(films, tmp_path):
+    from jointdiff.page import session
+
+    model, _ = films
+    drawn = model.sample(num=2)
+    path = session.as_input(drawn, "film", 1, str(tmp_path))
+    assert path.endswith(".gif")
+    assert np.array_equal(
+        model.modalities["film"].decode(session.read_value(model, "film", path))[0], drawn.raw("film")[1]
+    )
+    with pytest.raises(ValueError, match="upload a file as film"):
+        session.read_value(model, "film", None)

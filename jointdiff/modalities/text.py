@@ -5,6 +5,7 @@ by its nearest template, which is the most probable letter under Gaussian noise.
 """
 
 import functools
+import textwrap
 import unicodedata
 
 import numpy as np
@@ -206,10 +207,13 @@ class Text:
         return [text.rstrip() for text in texts]
 
     def read(self, argument: str) -> list[str]:
+        """A text; with `lines`, one without line ends that is too long for a line is broken at its spaces."""
         if argument == "":
             raise ValueError(
                 "the text is empty; to draw without it, leave it out, or do not name it and it is generated"
             )
+        if self.lines and isinstance(argument, str) and "\n" not in argument and len(argument) > self.columns:
+            argument = "\n".join(textwrap.wrap(argument, self.columns, break_long_words=False))
         return [self.check(argument)]
 
     def picture(self, channels: torch.Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from ..modalities import Audio, Image, Text
 from ..modalities.audio import load
 from ..model import Model
-from ..results import Samples, shown, wav
+from ..results import Samples, kind_of, shown, wav
 
 MOST_RESULTS, MOST_STEPS, MOST_RUNS = 8, 200, 20
 CANVAS = 256  # side of what one draws on, pixels
@@ -151,6 +151,10 @@ def as_input(samples: Samples, name: str, row: int, folder: str):
     if isinstance(modality, Audio):
         file = file / f"{name}.wav"
         file.write_bytes(wav(*samples.sounds(name)[row]))
+    elif samples.kind(name) == "film":
+        movie = samples.movies(name)[row]
+        file = file / f"{name}.{kind_of(movie)}"
+        file.write_bytes(movie)
     else:
         file = file / f"{name}.npy"
         np.save(file, np.asarray(samples.raw(name)[row]))
