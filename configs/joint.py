@@ -22,7 +22,7 @@ def get_config():
     c.backbone.blank = True
     # pictures are the hardest to draw and to tell apart
     c.loss.weight.digit, c.loss.weight.picture, c.loss.weight.text, c.loss.weight.audio = 0.8, 1.6, 0.6, 1.0
-    c.loss.alone.picture = 9.0
+    c.loss.given.picture = 9.0
     c.loss.align.modality = "picture"  # what it shows is seen long before the loss alone would need it
     c.loss.align.weight = 1.5
     c.loss.pattern.absent = 0.2
@@ -38,7 +38,7 @@ def get_config():
             "loss.pattern.independent": 0.05,
             "loss.pattern.absent": 0.15,
             "loss.log_ratio.conditional": (1.6, 1.7),
-            "loss.alone.picture": 6.0,
+            "loss.given.picture": 6.0,
             "optim.decay": 0.35,
             "train.steps": 8500,
         },

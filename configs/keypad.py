@@ -22,7 +22,7 @@ def get_config():
     c.backbone.unet.dropout = 0.1  # there are only 1497 different pictures
     c.backbone.blank = True
     c.loss.pattern.joint, c.loss.pattern.conditional = 0.4, 0.35
-    c.loss.alone.image = 3.0  # the hardest to read
+    c.loss.given.image = 3.0  # the hardest to read
     c.loss.weight.image = 3.0  # the hardest to draw: words and tones are learned in a tenth of the time
     # these pictures hold no more than 8 x 8 numbers, so less noise hides their class
     for pattern in ("joint", "independent"):

@@ -32,7 +32,7 @@ def get_config(way: str = "paper"):
         c.modality.picture.scale = 4.0  # what it shows appears at a quarter of the noise at which a digit can be read
         c.backbone.blank = True
         c.loss.weight.digit, c.loss.weight.picture = 0.7, 1.3
-        c.loss.alone.picture = 3.0
+        c.loss.given.picture = 3.0
         c.loss.align.modality, c.loss.align.weight = "picture", 1.5
         c.train.evaluate_every, c.train.evaluate_num = 2100, 200
     return c

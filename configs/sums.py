@@ -32,7 +32,23 @@ def get_config(variant=""):
     # a sum in large figures is decided at more noise than a picture
     c.loss.log_ratio.conditional = c.loss.log_ratio.absent = (1.5, 1.7)
     c.optim.matrix_lr = 4e-3
-    c.train.steps = 13000
+    c.optim.decay = 0.0
+    c.train.steps = 5000
     c.train.ema = 0.999
     c.train.evaluate_every = 4000
+    # then more of what is hard: to read both digits at once, and to take one of them from the sum
+    c.train.stages = (
+        {
+            "loss.pattern.conditional": 0.5,
+            "loss.pattern.absent": 0.25,
+            "loss.given": {
+                **dict.fromkeys(("first", "second"), 3.0),
+                "answer": 2.0,
+                "first+second": 8.0,
+                **dict.fromkeys(("first+answer", "second+answer"), 3.0),
+            },
+            "optim.decay": 0.5,
+            "train.steps": 8000,
+        },
+    )
     return c

@@ -124,25 +124,37 @@ def condition(config, denoiser: Denoiser, y, mask, name: str | None = None, **mo
 
 def weights(config) -> torch.Tensor:
     """The weight of every modality's loss, `(M,)`, with a mean of 1."""
-    return by_name(config, "weight")
-
-
-def by_name(config, field: str) -> torch.Tensor:
-    """The weights `config.loss[field]` of all modalities, `(M,)`, with a mean of 1."""
-    known, given = names(config), config.loss[field]
+    known, given = names(config), config.loss.weight
     for name in given:
         if name not in config.modality:
-            raise ValueError(f"config.loss.{field} names {name!r}; this config has {', '.join(config.modality)}")
+            raise ValueError(f"config.loss.weight names {name!r}; this config has {', '.join(config.modality)}")
     weights = torch.tensor([float(given.get(n, 1.0)) for n in known])
     if (weights < 0).any() or weights.sum() <= 0:
-        raise ValueError(f"config.loss.{field} must be non-negative and not all 0, got {weights.tolist()}")
+        raise ValueError(f"config.loss.weight must be non-negative and not all 0, got {weights.tolist()}")
     return weights / weights.mean()
 
 
+def given_sets(config) -> dict[frozenset[int], float] | None:
+    """How often each set of modalities is given, of those of its size; None when all sets are as often."""
+    known, out = names(config), {}
+    for key, weight in config.loss.given.items():
+        parts = key.split("+")
+        odd = [n for n in parts if n not in config.modality]
+        if odd or not 0 <= float(weight) < float("inf"):
+            raise ValueError(
+                f"config.loss.given has {key} = {weight}; expected names of {', '.join(config.modality)}, joined by +, and a "
+                "weight from 0 on"
+            )
+        if set(parts) <= set(known):
+            out[frozenset(known.index(n) for n in parts)] = float(weight)
+    return out or None
+
+
 def patterns(config, layout: Layout) -> TimePatterns:
-    alone = by_name(config, "alone") if config.loss.alone else None
     parts = tuple(layout.parts.values())
-    return TimePatterns(plain(config.loss.pattern), plain(config.loss.log_ratio), alone, parts, config.loss.known_parts)
+    return TimePatterns(
+        plain(config.loss.pattern), plain(config.loss.log_ratio), given_sets(config), parts, config.loss.known_parts
+    )
 
 
 def precision(wanted: str, device: torch.device) -> torch.dtype:

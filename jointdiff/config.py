@@ -61,9 +61,9 @@ def default() -> ConfigDict:
     c.loss.log_ratio.independent = (1.1, 1.6)
     c.loss.log_ratio.absent = (1.1, 1.6)
 
-    # which modality it is that is given alone, by name, 1 when not named: more of those that are hard to read; in
-    # `conditional` then k are given as often as 1 / k; all subsets are drawn as often when empty
-    c.loss.alone = ConfigDict()
+    # in `conditional`: how often each set is what is given, of those of its size, by names as "image" or "image+audio", 1 when not
+    # named; k are then given as often as 1 / k. More of those that are hard to read. All sets are as often when empty
+    c.loss.given = ConfigDict()
     c.loss.known_parts = 0.4  # of the rows: of a modality made of parts, such as a film of frames, some are clean
     c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
 
@@ -209,7 +209,7 @@ def staged(config) -> list[ConfigDict]:
 
 def open_ended(path: list[str]) -> bool:
     """Whether a part of the config takes names that are not in it yet."""
-    return path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "alone"], ["data", "scene", "options"])
+    return path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "given"], ["data", "scene", "options"])
 
 
 def unknown_field(config, name: str) -> str:

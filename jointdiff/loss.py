@@ -22,6 +22,7 @@ clean random subset is Bounoua et al. 2023, arXiv:2306.04445; a time each is Uni
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -29,6 +30,7 @@ import torch
 from .denoiser import Denoiser
 
 PATTERNS = ("joint", "conditional", "independent", "absent")
+MOST = 16  # modalities whose subsets are drawn by weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +58,10 @@ class TimePatterns:
     noise-to-signal ratio. Levels are stratified over the batch: row by row they are log-normal, and together they cover
     the distribution evenly, which lowers the gradient's variance.
 
-    `alone` `(M,)`, when there is one, says how the subset of `conditional` is drawn: its size k first, as often as 1 / k, and
-    a subset of one by these weights; when None, all subsets are drawn as often. Of many modalities few subsets have one alone,
-    and only there is what is hard to read learned: in all others something easier gives it away.
+    `given`, when there is one, says how the subset of `conditional` is drawn: its size k first, as often as 1 / k, and of those of
+    that size by weights, `{frozenset of modalities' places: weight}`, 1 when not named; when None, all subsets are drawn as
+    often. What is hard to read is learned only where nothing easier gives it away, and of many modalities few subsets are so.
+    In half of `absent` too such a set is what is clean then, with the others absent or noisy.
 
     `parts` are the modalities' numbers of parts, and `known_parts` how often some are clean of a modality that has several.
     """
@@ -67,7 +70,7 @@ class TimePatterns:
         self,
         probability: Mapping[str, float],
         log_ratio: Mapping[str, tuple[float, float]],
-        alone=None,
+        given: Mapping[frozenset, float] | None = None,
         parts: tuple[int, ...] = (),
         known_parts: float = 0.0,
     ):
@@ -82,7 +85,7 @@ class TimePatterns:
         for i, p in enumerate(PATTERNS):
             if weights[i] > 0 and p not in log_ratio:
                 raise ValueError(f"pattern {p!r} has no log_ratio = (mean, standard deviation)")
-        self.alone = None if alone is None else torch.as_tensor(alone, dtype=torch.float32)
+        self.given = given
         self.log_ratio = torch.tensor([log_ratio.get(p, (0.0, 1.0)) for p in PATTERNS])
 
     def draw(
@@ -97,12 +100,14 @@ class TimePatterns:
             pattern = torch.zeros_like(pattern)
         joint, conditional, independent, absent = (pattern == i for i in range(len(PATTERNS)))
 
-        subset = _proper_subset if self.alone is None else _by_size
-        clean_set = subset(batch, modalities if self.alone is None else self.alone, generator)
+        subset = _proper_subset if self.given is None else functools.partial(_by_size, given=self.given)
+        clean_set = subset(batch, modalities, generator)
         role = torch.randint(4, (batch, modalities), generator=generator)  # 0 clean, 1 absent, others noisy
         forced = torch.rand(batch, modalities, generator=generator).argsort(1)[:, :2]
         if modalities > 1:
             role.scatter_(1, forced, torch.tensor([1, 2]).expand(batch, 2))
+        if self.given is not None:  # half of what has something absent gives such a set as well
+            role = torch.where(_half_of(clean_set, generator)[:, None], _roles_beside(clean_set, generator), role)
         clean = (clean_set & conditional[:, None]) | ((role == 0) & absent[:, None])
         missing = (role == 1) & absent[:, None]
 
@@ -130,16 +135,38 @@ def _proper_subset(batch, modalities, generator):
     return (code[:, None] >> torch.arange(modalities)) & 1 == 1
 
 
-def _by_size(batch, alone, generator):
-    """A proper subset of size k as often as 1 / k, and, when that is 1, its member by the weights `alone`, (B, M) bool."""
-    modalities = len(alone)
+def _by_size(batch, modalities, generator, given):
+    """A proper subset of size k as often as 1 / k, and of those of that size by the weights `given`, (B, M) bool."""
     if modalities == 1:
         return torch.zeros(batch, 1, dtype=torch.bool)
-    size = 1 + torch.multinomial(1 / torch.arange(1, modalities), batch, replacement=True, generator=generator)
-    place = torch.rand(batch, modalities, generator=generator).argsort(1).argsort(1)
-    single = torch.multinomial(alone, batch, replacement=True, generator=generator)
-    one = torch.nn.functional.one_hot(single, modalities).bool()
-    return torch.where((size == 1)[:, None], one, place < size[:, None])
+    if modalities > MOST:
+        raise ValueError(
+            f"{modalities} modalities have too many sets to weigh; up to {MOST} can be: leave config.loss.given empty"
+        )
+    code = torch.arange(1, 2**modalities - 1)
+    member = (code[:, None] >> torch.arange(modalities)) & 1 == 1
+    weight = torch.ones(len(code), dtype=torch.float64)
+    for places, value in given.items():
+        own = sum(1 << place for place in places) - 1
+        if own < len(code):  # the set of all is no proper subset
+            weight[own] = value
+    size = member.sum(1)
+    for k in range(1, modalities):
+        weight[size == k] /= k * weight[size == k].sum().clamp(min=1e-12)
+    return member[torch.multinomial(weight, batch, replacement=True, generator=generator)]
+
+
+def _half_of(clean_set, generator):
+    """A random half of the rows, (B,) bool, but none in which fewer than two modalities are left."""
+    return (torch.rand(len(clean_set), generator=generator) < 0.5) & ((~clean_set).sum(1) > 1)
+
+
+def _roles_beside(clean_set, generator):
+    """Roles in which a set is clean (0) and each of the others is absent (1) or noisy (2), one of each at least, (B, M)."""
+    role = torch.randint(1, 3, clean_set.shape, generator=generator)
+    order = (torch.rand(clean_set.shape, generator=generator) + clean_set).argsort(1)[:, :2]  # two that are not clean
+    role.scatter_(1, order, torch.tensor([1, 2]).expand(len(role), 2))
+    return torch.where(clean_set, 0, role)
 
 
 def _ranges(batch, parts, share, generator):

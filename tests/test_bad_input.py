@@ -185,7 +185,7 @@ def test_fields_that_are_misspelt_are_one_line_with_the_nearest(field, message):
 
 @pytest.mark.parametrize(
     "field,value",
-    [("loss.weight.audio", "2.5"), ("loss.alone.image", "3.0"), ("modality.image.source_options.variants", "2")],
+    [("loss.weight.audio", "2.5"), ("loss.given.image", "3.0"), ("modality.image.source_options.variants", "2")],
 )
 def test_fields_that_a_config_does_not_have_yet_are_set(field, value, monkeypatch):
     monkeypatch.setattr("sys.argv", ["jointdiff"])

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -147,12 +149,29 @@ def test_bad_patterns_are_refused():
         TimePatterns({"joint": 1.0}, {})
 
 
-def test_what_is_given_is_drawn_by_size_and_alone_by_weight():
-    patterns = TimePatterns({"conditional": 1.0}, LOG, alone=torch.tensor([1.0, 3.0, 1.0, 1.0]))
+def test_what_is_given_is_drawn_by_size_and_by_weight():
+    given = {frozenset([1]): 3.0, frozenset([0, 2]): 5.0}
+    patterns = TimePatterns({"conditional": 1.0}, LOG, given)
     clean = patterns.draw(30000, 4, torch.Generator().manual_seed(0)).ratio == 0
     size = clean.sum(1)
     assert torch.allclose(torch.bincount(size, minlength=5) / 30000, torch.tensor([0, 6, 3, 2, 0]) / 11, atol=0.01)
-    alone = clean[size == 1].float().mean(0)
-    assert torch.allclose(alone, torch.tensor([1.0, 3.0, 1.0, 1.0]) / 6, atol=0.02)
-    for more in (2, 3):
-        assert torch.allclose(clean[size == more].float().mean(0), torch.full((4,), more / 4), atol=0.02)
+    single = clean[size == 1].float().mean(0)
+    assert torch.allclose(single, torch.tensor([1.0, 3.0, 1.0, 1.0]) / 6, atol=0.02)
+    pairs = clean[size == 2]
+    assert (pairs[:, 0] & pairs[:, 2]).float().mean().item() == pytest.approx(5 / 10, abs=0.02)
+    assert torch.allclose(clean[size == 3].float().mean(0), torch.full((4,), 3 / 4), atol=0.02)
+
+
+def test_half_of_what_has_something_absent_gives_such_a_set():
+    """Here one modality alone, always the second: the others are absent or noisy, one of each at least."""
+    given = {frozenset(s): 0.0 for k in (1, 2, 3) for s in itertools.combinations(range(4), k)} | {frozenset([1]): 1.0}
+    times = TimePatterns({"absent": 1.0}, LOG, given).draw(20000, 4, torch.Generator().manual_seed(0))
+    clean = (times.ratio == 0) & ~times.absent
+    assert times.absent.any(1).all() and times.target.any(1).all()
+    alone = clean[:, 1] & (clean.sum(1) == 1)
+    # of the others, as often as without: the second is clean and not forced to be something else, and no other is
+    free = TimePatterns({"absent": 1.0}, LOG).draw(20000, 4, torch.Generator().manual_seed(0))
+    free_clean = (free.ratio == 0) & ~free.absent
+    without = (free_clean[:, 1] & (free_clean.sum(1) == 1)).float().mean()
+    assert alone.float().mean().item() == pytest.approx(0.5 + 0.5 * float(without), abs=0.01)
+    assert torch.allclose(times.absent[alone].float().mean(0)[[0, 2, 3]], torch.full((3,), 0.5), atol=0.02)

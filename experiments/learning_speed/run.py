@@ -29,7 +29,7 @@ from jointdiff.training import Trainer
 HERE = pathlib.Path(__file__).parent
 PLAIN = {  # as `joint` was before: all subsets as often, all modalities at one scale
     "loss.pattern": {"joint": 0.3, "conditional": 0.45, "independent": 0.1, "absent": 0.15},
-    "loss.alone": {},
+    "loss.given": {},
     "loss.weight": {},
     "scale": 1.0,
     "mirror": False,
@@ -41,7 +41,7 @@ SCALED = {
     "mirror": True,
     "loss.weight": {"digit": 0.8, "picture": 1.6, "text": 0.6, "audio": 1.0},
 }
-ALONE = {**SCALED, "loss.alone": {"picture": 9.0}}
+ALONE = {**SCALED, "loss.given": {"picture": 9.0}}
 RECIPES = {
     "plain": {},
     "scale": {"scale": 4.0},
@@ -74,7 +74,7 @@ def configured(recipe: dict, seed: int, quick: bool = False):
         config.backbone.unet.widths, config.train.batch = (16, 32, 32), 8
     fields = {**PLAIN, **recipe}
     config.seed = seed
-    for name in ("pattern", "alone", "weight"):
+    for name in ("pattern", "given", "weight"):
         config.loss[name] = fields[f"loss.{name}"]
     config.modality.picture.scale, config.modality.picture.mirror = fields["scale"], fields["mirror"]
     config.loss.align.modality = "picture" if fields["align"] else ""
