@@ -48,6 +48,9 @@ flags.DEFINE_string("sampler", None, "Sampler; the config's when not named.")
 flags.DEFINE_integer("steps", None, "Sampler steps.", lower_bound=1)
 flags.DEFINE_string("grid", None, "Grid of times: karras, log_snr, uniform; the sampler's own when not named.")
 flags.DEFINE_float("guidance", None, "Classifier-free guidance; 0 is none.")
+flags.DEFINE_string(
+    "guide", None, "Weights, or a workdir, of a weaker model that guidance leads away from (autoguidance)."
+)
 flags.DEFINE_string("condition", None, "How conditions enter; evaluation compares clean and replace when not named.")
 
 flags.DEFINE_string("host", "127.0.0.1", "Page: address to listen at; 0.0.0.0 is open to the whole network.")
@@ -114,9 +117,11 @@ def opened():
 
 def sampling() -> dict:
     """The flags that say how to sample."""
+    from . import hub
     from .plan import Sampling
 
-    return {field.name: FLAGS[field.name].value for field in dataclasses.fields(Sampling)}
+    how = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Sampling)}
+    return how | {"guide": hub.load(FLAGS.guide) if FLAGS.guide else None}
 
 
 def sample() -> None:

@@ -1,11 +1,12 @@
 """How to sample: a choice of sampler, times, condition and guidance, checked before anything runs."""
 
 import dataclasses
+from typing import Any
 
 import torch
 
 from . import build
-from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out, without_noise
+from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out, weaker_guidance, without_noise
 from .samplers import sample
 
 
@@ -14,7 +15,7 @@ class Sampling:
     """How to sample, where it differs from what the model's config says.
 
     sampler, grid, condition: names in `SAMPLERS`, `GRIDS`, `CONDITIONS`. steps: of the sampler. guidance: how far beyond the
-    estimate, 0 for none.
+    estimate, 0 for none. guide: a weaker `Model` to guide away from, instead of from the estimate without what is given.
     """
 
     sampler: str | None = None
@@ -22,6 +23,7 @@ class Sampling:
     grid: str | None = None
     condition: str | None = None
     guidance: float | None = None
+    guide: Any = None
 
 
 class Plan:
@@ -36,6 +38,11 @@ class Plan:
         self.method = build.sampler(model.config, model.denoiser.sde, how.sampler)
         self.steps = c.steps if how.steps is None else how.steps
         self.times = build.grid(model.config, self.method, self.steps, how.grid)
+        self.weaker = None
+        if how.guide is not None:
+            if repr(how.guide.layout) != repr(model.layout):
+                raise ValueError(f"the guide has {how.guide.layout!r}; expected {model.layout!r}")
+            self.weaker = how.guide.denoiser
         self.settings = {
             "sampler": how.sampler or c.sampler,
             "steps": self.steps,
@@ -79,10 +86,12 @@ class Plan:
             y = without_noise(leave_out(denoise, sde, ~mask, own()), sde, y, level, own, self.steps)
             if (mask | model.layout.mask(self.left_out).to(y.device)).all():
                 return y, None  # what is given is all that is wanted
+        between = model.config.sample.guidance_between
+        if self.guidance and self.weaker:
+            denoise = weaker_guidance(denoise, denoise.beside(self.weaker), self.guidance, between)
         if self.left_out:
             denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device) & ~mask, draw())
-        if self.guidance:
-            between = model.config.sample.guidance_between
+        if self.guidance and not self.weaker:
             if self.condition:
                 denoise = free_guidance(denoise, sde, mask, draw(), self.guidance, between)
             elif len(drawn := [n for n in model.layout.names if n not in self.left_out]) > 1:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jointdiff.analytic import Mixture, gaussian, gaussian_kl
-from jointdiff.condition import CONDITIONS, free_guidance, joint_guidance, leave_out, without_noise
+from jointdiff.condition import CONDITIONS, free_guidance, joint_guidance, leave_out, weaker_guidance, without_noise
 from jointdiff.condition.tweedie import solve
 from jointdiff.samplers import SAMPLERS, sample
 from jointdiff.sde import SDES, VP
@@ -382,3 +382,21 @@ def test_joint_guidance_moves_every_modality_away_from_itself_alone():
         want = denoise(x, t)[:, i : i + 1]
         assert torch.allclose(guided[:, i : i + 1], want + 0.7 * (want - alone), atol=0.02)
     assert torch.equal(joint_guidance(denoise, sde, masks, eps, 0.7, (0.6, 1.0))(x, t), denoise(x, t))
+
+
+def test_guidance_by_a_weaker_model_is_the_stated_combination():
+    """Exact for two Gaussians: and where both make the same error, the wider spread, it is taken off."""
+    sde = SDES["vp"]()
+    strong = gaussian(torch.zeros(2), 1.2 * torch.eye(2).double()).denoiser(sde)
+    weak = gaussian(torch.zeros(2), 1.8 * torch.eye(2).double()).denoiser(sde)
+    x, t = torch.randn(50, 2, 1, 1, generator=torch.Generator().manual_seed(0)), torch.tensor(0.4, dtype=torch.float64)
+    guided = weaker_guidance(strong, weak, 0.7)(x, t)
+    assert torch.allclose(guided, 1.7 * strong(x, t) - 0.7 * weak(x, t), atol=1e-6)
+    assert torch.equal(weaker_guidance(strong, weak, 0.7, (0.5, 1.0))(x, t), strong(x, t))
+    sampler = SAMPLERS["dpm_solver"](sde)
+    noise = lambda: torch.randn(4000, 2, 1, 1)
+    spread = [
+        float(sample(d, sampler, sampler.grid(sde, 30), noise).var())
+        for d in (strong, weaker_guidance(strong, weak, 0.5))
+    ]
+    assert spread[0] == pytest.approx(1.2, rel=0.06) and spread[1] < spread[0] - 0.08

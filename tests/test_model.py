@@ -386,3 +386,23 @@ def test_the_card_says_what_a_model_is_and_goes_along(workdir, tmp_path):
     from jointdiff.data import SOURCES
 
     assert set(ABOUT) == set(SOURCES)
+
+
+def test_a_weaker_model_guides_and_is_counted(model):
+    """The same model as its own guide changes nothing; another does, at two evaluations a step."""
+    given, how = {"image": torch.zeros(1, 1, 8, 8)}, {"steps": 4, "num": 2}
+    plain = model.sample(given, guidance=0.0, **how)
+    same = model.sample(given, guidance=1.5, guide=model, **how)
+    assert torch.allclose(plain["audio"], same["audio"], atol=1e-4)
+    assert (
+        same.info["evaluations"]
+        == model.cost(steps=4, guidance=1.5, guide=model)
+        == 2 * model.cost(steps=4, guidance=0.0)
+    )
+    other = Model(model.config, copy.deepcopy(model.denoiser), model.modalities)
+    with torch.no_grad():
+        for p in other.denoiser.network.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    assert not torch.allclose(plain["audio"], model.sample(given, guidance=1.5, guide=other, **how)["audio"], atol=1e-3)
+    with pytest.raises(ValueError, match="the guide has Layout"):
+        model.sample(num=1, guide=jointdiff.load("digits"), guidance=1.0)

@@ -30,7 +30,15 @@ CONDITIONS = {
     "twisted": Twisted,
 }
 
-__all__ = ["CONDITIONS", "Condition", "free_guidance", "joint_guidance", "leave_out", "without_noise"]
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "free_guidance",
+    "joint_guidance",
+    "leave_out",
+    "weaker_guidance",
+    "without_noise",
+]
 
 
 class Condition(Protocol):
@@ -65,6 +73,23 @@ def free_guidance(
         if not inside.any():
             return x_0
         return torch.where(inside, x_0 + weight * (x_0 - without(x, t)), x_0)
+
+    return guided
+
+
+def weaker_guidance(denoise: Denoise, weaker: Denoise, weight: float, between=(0.0, 1.0)) -> Callable:
+    """x_0_hat + weight (x_0_hat - that of a weaker model), at times t in `between`: away from the errors that both make.
+
+    The weaker one is smaller or was trained for less time, on the same data. It takes less variety than leaving conditions out.
+    Karras et al. 2024, arXiv:2406.02507, equation 3.
+    """
+
+    def guided(x, t):
+        x_0 = denoise(x, t)
+        inside = (t >= between[0]) & (t <= between[1])
+        if not inside.any():
+            return x_0
+        return torch.where(inside, x_0 + weight * (x_0 - weaker(x, t)), x_0)
 
     return guided
 

@@ -85,3 +85,12 @@ class Counted:
     def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         self.rows += len(x)
         return self.denoise(x, t)
+
+    def beside(self, other: Denoise) -> Denoise:
+        """Another denoiser whose rows are counted here."""
+
+        def counted(x, t):
+            self.rows += len(x)
+            return other(x, t)
+
+        return counted
