@@ -118,6 +118,24 @@ def classify(
 
 
 @torch.no_grad()
+def expected(model, values: Mapping[str, Any], seed: int = 0) -> dict[str, torch.Tensor]:
+    """The mean of every modality given the values alone, E[x | values], `{name: (N, C_m, H, W)}`, in one evaluation.
+
+    What is given is itself; of the others it is a blurred average of all that fits. Of no values, what there is at all, as one row.
+    """
+    values, _, count = pair(model, values, None) if values else ({}, None, 1)
+    out = []
+    for first in range(0, count, 64):
+        part = {n: v[first : first + 64] for n, v in values.items()}
+        rows = min(64, count - first)
+        draw = SampleNoise(seed, rows, model.layout.shape, first, model.device)
+        denoise, _ = model.conditioned(part, (), rows, draw)
+        with model.denoiser.precision():
+            out.append(denoise(draw(), torch.ones(1, 1, 1, 1, dtype=torch.float64, device=model.device)).float().cpu())
+    return {n: values.get(n, v) for n, v in model.layout.unpack(torch.cat(out)).items()}
+
+
+@torch.no_grad()
 def embed(model, values: Mapping[str, Any], seed: int = 0) -> torch.Tensor:
     """What the network makes of values as a whole, `(N, D)`: the mean over the grid of its lowest level.
 

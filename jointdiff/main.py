@@ -1,4 +1,4 @@
-"""Command line: train, sample in any direction, evaluate, open a page in the browser. Flags and dispatch only.
+"""Command line: train, sample in any direction, evaluate, search, open a page in the browser. Flags and dispatch only.
 
 python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
 python -m jointdiff.main --mode=sample --workdir=runs/keypad --given=text=seven
@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
     "config", None, "Training: a file in configs/. Fields: --config.train.steps=100", lock_config=True
 )
-flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate", "serve"], "What to do.")
+flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate", "search", "serve"], "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run.")
 flags.DEFINE_string("model", None, "Shipped weights to use instead of a workdir.")
 flags.DEFINE_string("outdir", None, "Where samples or figures go; a new folder when not named.")
@@ -31,8 +31,12 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("best_of", 1, "Draw so many for each sample and keep the best.", lower_bound=1)
 flags.DEFINE_enum(
-    "by", "vote", ["vote", "likelihood"], "How the best is found: what most agree on, or what explains the condition."
-)
+    "by", None, ["vote", "likelihood", "expectation"],
+    "How the best is found: vote (what most agree on) or likelihood (what explains the condition); in a search, by likelihood or "
+    "expectation.",
+)  # fmt: skip
+flags.DEFINE_multi_string("query", [], "Search: NAME=VALUE, what is looked for. Repeatable.")
+flags.DEFINE_string("index", None, "Search: a folder of files, or a table of them.")
 flags.DEFINE_multi_string(
     "given_noise",
     [],
@@ -141,7 +145,7 @@ def sample() -> None:
         FLAGS.batch,
         denoise_given=FLAGS.denoise_given,
         best_of=FLAGS.best_of,
-        by=FLAGS.by,
+        by=FLAGS.by or "vote",
         order=None if FLAGS.order is None else [tuple(turn.split("+")) for turn in FLAGS.order],
         **sampling(),
     )
@@ -176,6 +180,36 @@ def evaluate() -> None:
             print(markdown(result))
 
 
+def search() -> None:
+    from . import processes
+    from .files import folder_at_once, new_folder
+    from .search import search as run
+
+    if not FLAGS.query or not FLAGS.index:
+        raise ValueError("a search needs --query=NAME=VALUE and --index=FOLDER or a table")
+    model, home = opened()
+    query = {}
+    for argument in FLAGS.query:
+        name, equals, value = argument.partition("=")
+        if not equals or name in query:
+            raise ValueError(f"--query={argument}: expected NAME=VALUE, each name once")
+        query[name] = model.encode(name, value)
+    if processes.rank() > 0:
+        return
+    outdir = pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "search")
+    with folder_at_once(outdir) as folder:
+        run(
+            model,
+            query,
+            FLAGS.index,
+            FLAGS.by or "likelihood",
+            8 if FLAGS.num is None else FLAGS.num,
+            FLAGS.seed,
+            folder,
+        )
+    print(f"written to {outdir}")
+
+
 def serve() -> None:
     try:
         import gradio  # noqa: F401
@@ -206,7 +240,7 @@ def main(argv) -> None:
 
     try:
         with processes.together():
-            {"train": train, "sample": sample, "evaluate": evaluate, "serve": serve}[FLAGS.mode]()
+            {"train": train, "sample": sample, "evaluate": evaluate, "search": search, "serve": serve}[FLAGS.mode]()
         log_memory()
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"jointdiff: {error}")

@@ -225,4 +225,5 @@ class Model:
     log_prob = inference.log_prob
     classify = inference.classify
     embed = inference.embed
+    expected = inference.expected
     best = best

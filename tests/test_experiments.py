@@ -27,6 +27,47 @@ def tiny_model(tmp_path_factory):
     return folder / "run"
 
 
+SCENE = ["--config.data.scene.options.source=handwritten", "--config.train.stages=()"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, options, files", [
+    ("sums", [], {"pairs.png", "samples.png"}),
+    ("bounce", ["--config.data.scene.options.train=80", "--config.data.scene.options.test=40"], {"films.png", "film.gif"}),
+])  # fmt: skip
+def test_scenes(name, options, files, tmp_path):
+    """On the digits that ship with scikit-learn."""
+    os.symlink(ROOT / "configs", tmp_path / "configs")
+    train = [
+        sys.executable,
+        "-m",
+        "jointdiff.main",
+        f"--config=configs/{name}.py",
+        "--workdir=run",
+        *SMALL,
+        *SCENE,
+        *options,
+    ]
+    run(train, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))
+    table = quick(name, tmp_path, "--model=run")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert len(result["questions"]) >= 8 and {p.name for p in (tmp_path / "out").iterdir()} == {
+        "result.json",
+        "result.md",
+        *files,
+    }
+    assert quick(name, tmp_path, "--model=run") == table  # all questions were answered
+
+
+@pytest.mark.slow
+def test_new_modality(tmp_path, tiny_model):
+    """For a keypad model, which has these pictures already: twice the same data are two modalities."""
+    quick("new_modality", tmp_path, f"--base={tiny_model}", "--workdir=runs")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert set(result["arms"]) == {"5, teacher", "5, nothing", "5, replay"} and len(result["before"]) == 6
+    assert all(len(arm["new"]) == 6 and len(arm["old"]) == 6 for arm in result["arms"].values())
+
+
 @pytest.mark.slow
 def test_exactness(tmp_path):
     table = quick("exactness", tmp_path)

@@ -25,7 +25,7 @@ ORDER = [
     {"plan", "order", "inference", "best"},
     {"model"},
     {"state"},
-    {"evaluate", "generate", "hub", "votes"},
+    {"evaluate", "generate", "hub", "search", "votes"},
     {"align", "grow", "journal", "page"},
     {"training"},
     {"main"},

@@ -8,7 +8,9 @@ import dataclasses
 import pathlib
 
 import numpy as np
+import torch
 
+from ..modalities.image import cover
 from .items import Scene
 from .sources import DIGITS, SOURCES
 
@@ -55,9 +57,10 @@ def motion(split: str, count: int) -> Motion:
 
 
 def small(pictures: np.ndarray) -> np.ndarray:
-    """28 x 28 pictures of digits as the 12 x 12 of the film: means of 2 x 2 pixels, without the empty edge."""
-    inner = pictures[:, 2:26, 2:26].astype(np.float64)
-    return inner.reshape(-1, SIDE, 2, SIDE, 2).mean((2, 4))
+    """Pictures of digits, MNIST's 28 x 28 or others, as the 12 x 12 of the film, without their empty edge (2 of 28 pixels)."""
+    edge = round(pictures.shape[1] / 14)
+    inner = torch.from_numpy(pictures[:, edge : pictures.shape[1] - edge, edge : pictures.shape[2] - edge].copy())
+    return cover(inner[:, None].float(), (SIDE, SIDE))[:, 0].clamp(0, 255).numpy().astype(np.float64)
 
 
 def film(digits: np.ndarray, position: np.ndarray) -> np.ndarray:
