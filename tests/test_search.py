@@ -25,7 +25,7 @@ def test_information_is_the_gaussians_own(rho):
     true = inside.sum(1)
     assert (found - true).abs().median() < 0.12 * true.abs().median() + 0.5, (found[:5], true[:5])
     if rho:
-        assert torch.corrcoef(torch.stack([found, true]))[0, 1] > 0.98
+        assert torch.corrcoef(torch.stack([found, true]))[0, 1] > 0.95
     else:
         assert found.abs().max() < 0.5
 
