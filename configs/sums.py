@@ -3,7 +3,8 @@
 python -m jointdiff.main --config=configs/sums.py --workdir=runs/sums
 python -m jointdiff.main --config=configs/sums.py:questions --workdir=runs/questions
 
-With `questions` what is asked is one more text: sum, larger or difference.
+With `questions` what is asked is one more text: sum, larger or difference. 13000 steps of 0.41 s on one core, 90 minutes, which
+are not enough yet (experiments/sums).
 """
 
 from jointdiff.config import default, modality

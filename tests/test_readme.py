@@ -54,6 +54,9 @@ def own_data(folder):
     for name in ("a.jpg", "b.jpg"):
         PIL.Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(folder / name)
     np.save(folder / "a_depth.npy", rng.normal(size=(24, 32)))
+    (folder / "digits").mkdir()
+    for i in range(3):
+        PIL.Image.fromarray(rng.integers(0, 255, (28, 28), dtype=np.uint8)).save(folder / "digits" / f"{i}.png")
 
 
 def serves(words, cwd):

@@ -54,14 +54,12 @@ def followed(film: np.ndarray) -> tuple[Motion, float]:
     place, out, error = np.meshgrid(starts, v, shifts, indexing="ij"), [], []
     for seen in centre:
         far = abs(line(*place) - seen).clip(max=4).sum(-1)
-        fits = []
-        for way in (place[1] < 0, place[1] > 0):  # the best line of either direction: near a wall both are close
-            best = np.unravel_index(np.where(way, far, np.inf).argmin(), far.shape)
-            gap = lambda p, seen=seen: line(*(np.asarray(q) for q in p)) - seen
-            fits.append(least_squares(gap, [p[best] for p in place], loss="soft_l1"))
-        fit = min(fits, key=lambda f: f.cost)
-        out.append(fit.x)
-        error.append(np.square(line(*(np.asarray(q) for q in fit.x)) - seen).mean())
+        best = np.unravel_index(far.argmin(), far.shape)
+        gap = lambda p, seen=seen: line(*(np.asarray(q) for q in p)) - seen
+        start, speed, shift = least_squares(gap, [p[best] for p in place], loss="soft_l1").x
+        error.append(np.square(gap((start, speed, shift))).mean())
+        start %= 2 * room  # the same line from a start inside the box: beyond it the way is the other one
+        out.append((2 * room - start, -speed, shift) if start > room else (start, speed, shift))
     (y, vy, _), (x, vx, _) = out
     return Motion(np.array([[y, x]]), np.array([[vy, vx]])), float(np.sqrt(sum(error)))
 
