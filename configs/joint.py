@@ -3,7 +3,8 @@
 python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
 First everything as often; then, from there, more of what is hard: a photograph alone says the class in a quarter of the rows and
-is drawn from one in another, at noise at which the class is still open. 12600 steps of 0.9 s on one core.
+is drawn from one in another, at noise at which the class is still open. 12600 steps of 0.9 to 1.1 s on one core; not its end yet
+(experiments/any_direction).
 """
 
 from jointdiff.config import default, modality
