@@ -47,19 +47,25 @@ def places(layout: Layout, old: Layout, names, of: str) -> tuple[list[int], list
 def take_over(network: nn.Module, layout: Layout, other: nn.Module, old: Layout) -> tuple[str, ...]:
     """The other network's weights for all that both have; those of new channels are 0. The new modalities' names."""
     names, state = shared(layout, old), other.state_dict()
-    if not hasattr(network, "by_channel"):
+    if not hasattr(network, "by_channel") and layout.names != old.names:
         raise ValueError(
             f"{type(network).__name__} does not say which of its weights belong to a channel; the U-Net does"
         )
-    wide, narrow = network.by_channel(), other.by_channel()
+    wide, narrow = (n.by_channel() if hasattr(n, "by_channel") else {} for n in (network, other))
     for name, value in network.state_dict().items():
-        if name not in wide:
-            if name not in state or state[name].shape != value.shape:
-                there = tuple(state[name].shape) if name in state else None
-                raise ValueError(f"another network: {name} is {there} there and {tuple(value.shape)} here")
+        there = state[name].shape if name in state else None
+        shape, axis, of = wide.get(name, (value.shape, -1, ""))
+        mine, theirs = (
+            list(value.view(shape).shape),
+            list(state[name].view(narrow.get(name, [there])[0]).shape) if there else [],
+        )
+        if axis >= 0 and len(mine) == len(theirs):  # all but the channels must be alike
+            mine[axis] = theirs[axis] = 0
+        if mine != theirs:
+            raise ValueError(f"another network: {name} is {there and tuple(there)} there and {tuple(value.shape)} here")
+        if axis < 0:
             value.copy_(state[name])
             continue
-        shape, axis, of = wide[name]
         mine, theirs = places(layout, old, names, of)
         value.zero_()
         part = state[name].view(narrow[name][0]).index_select(axis, torch.tensor(theirs, device=state[name].device))

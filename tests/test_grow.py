@@ -159,8 +159,11 @@ def test_what_does_not_fit_is_said(old, tmp_path):
     c.data.grid = (24, 24)
     with pytest.raises(ValueError, match="on the same grid"):
         Trainer(c, tmp_path / "d")
-    mlp = torch.nn.Linear(2, 2)
-    model = hub.load(old)
+    linear, model = torch.nn.Linear(2, 2), hub.load(old)
+    more = build.layout(grown(), build.modalities(grown()))
     with pytest.raises(ValueError, match="Linear does not say which of its weights"):
-        take_over(mlp, model.layout, model.denoiser.network, model.layout)
+        take_over(linear, more, model.denoiser.network, model.layout)
+    other = torch.nn.Linear(2, 2)  # of the same modalities any network starts from one of the same shape
+    take_over(linear, model.layout, other, model.layout)
+    assert torch.equal(linear.weight, other.weight)
     assert state.checkpoints(tmp_path / "a") == []
