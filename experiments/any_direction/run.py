@@ -13,13 +13,13 @@ import pathlib
 import platform
 import random
 import statistics
-import subprocess
 import time
 
 import torch
 
 import jointdiff
 from jointdiff.evaluate.gallery import gallery
+from jointdiff.evaluate.record import origin
 from jointdiff.evaluate.table import evaluate, markdown, picture
 
 HERE = pathlib.Path(__file__).parent
@@ -85,8 +85,7 @@ def main():
         torch.get_num_threads(),
         platform.machine(),
     )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    result["commit"] = commit.stdout.strip()
+    result["commit"] = origin()["commit"]
     args.outdir.mkdir(parents=True, exist_ok=True)
     (args.outdir / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (args.outdir / f"{name}.md").write_text(markdown(result))

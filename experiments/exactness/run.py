@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import pathlib
-import subprocess
 import time
 
 import torch
@@ -20,7 +19,7 @@ from problems import PAIRS, SDE, exact_rows, joint_part, measure, observations, 
 from tqdm import tqdm
 
 from jointdiff.condition import CONDITIONS
-from jointdiff.files import write_atomically
+from jointdiff.evaluate.record import Record
 from jointdiff.samplers import SAMPLERS, Counted, sample
 
 HERE = pathlib.Path(__file__).parent
@@ -99,15 +98,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    args.outdir.mkdir(parents=True, exist_ok=True)
-    path = args.outdir / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    if result["rows"] and (result["seed"], result["quick"]) != (args.seed, args.quick):
-        raise SystemExit(f"{path} was made with other arguments; name another --outdir")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    result.update(
-        seed=args.seed, quick=args.quick, torch=torch.__version__, commit=commit.stdout.strip(), device="cpu, 1 thread"
-    )
+    result = Record(args.outdir / "result.json", {"seed": args.seed, "quick": args.quick}, rows=[])
     key = lambda r: (r["problem"], r["network"], r["condition"], r["sampler"], json.dumps(r["options"]))
     done = {key(r) for r in result["rows"]}
     networks, began = {}, time.monotonic()
@@ -152,7 +143,7 @@ def main():
                     row["evidence error"] = float(ratio.std() / ratio.mean() / math.sqrt(len(ratio)))
                     row["ess"] = float(how.ess.mean())
         result["rows"].append(row)
-        write_atomically(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
+        result.save()
     (args.outdir / "result.md").write_text(table(result))
     error_by_cost(result).savefig(args.outdir / "error_by_cost.png", dpi=110)
     looks(args.seed, 2000 if args.quick else 40000).savefig(args.outdir / "what_samples_look_like.png", dpi=110)

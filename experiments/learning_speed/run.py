@@ -12,7 +12,6 @@ Writes result.json, result.md and curves.png beside this file, or to --outdir.
 import argparse
 import json
 import pathlib
-import subprocess
 import time
 
 import torch
@@ -23,6 +22,7 @@ from jointdiff import config as cfg
 from jointdiff.data import restored
 from jointdiff.evaluate import frechet
 from jointdiff.evaluate.judge import build_judges, ceiling
+from jointdiff.evaluate.record import origin
 from jointdiff.state import export, load_weights
 from jointdiff.training import Trainer
 
@@ -155,13 +155,11 @@ def main():
     config = configured({}, args.seed, args.quick)
     modalities = build.modalities(config)
     judges, pairs = build_judges(config, modalities), build.data(config, modalities, "test")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     result = {
         "num": 4 if args.quick else args.num,
         "seed": args.seed,
         "steps": steps,
-        "torch": torch.__version__,
-        "commit": commit.stdout.strip(),
+        **origin(),
         "ceilings": {n: ceiling(judges[n], config, n, m) for n, m in modalities.items()},
         "rows": [],
     }

@@ -13,7 +13,6 @@ import argparse
 import itertools
 import json
 import pathlib
-import subprocess
 import time
 
 import matplotlib
@@ -25,6 +24,7 @@ from scipy.ndimage import sobel
 from sklearn.datasets import load_sample_images
 
 import jointdiff as jd
+from jointdiff.evaluate.record import origin
 
 HERE = pathlib.Path(__file__).parent
 SENSORS = ("red", "green", "blue", "edge")
@@ -145,10 +145,9 @@ def main():
                 )
                 if count == 1:
                     kept[SENSORS[i]] = (truth, values, straight[:, place], low, high)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     result = {"rows": rows, "patches": len(train), "tested": tested, "samples of each": repeats, "sampler": args.sampler,
               "steps": args.steps, "seed": args.seed, "training minutes": round(minutes, 1), "device": str(model.device),
-              "commit": commit.stdout.strip(), "quick": args.quick}  # fmt: skip
+              "commit": origin()["commit"], "quick": args.quick}  # fmt: skip
     args.outdir.mkdir(parents=True, exist_ok=True)
     (args.outdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     (args.outdir / "result.md").write_text(table(rows))

@@ -11,10 +11,8 @@ result.md and pairs.png, beside this file or to --outdir.
 """
 
 import argparse
-import json
 import pathlib
 import shutil
-import subprocess
 
 import matplotlib
 
@@ -27,7 +25,7 @@ from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.evaluate.coherence import Direction, coherence
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.files import write_atomically
+from jointdiff.evaluate.record import Record
 from jointdiff.training import Trainer
 
 HERE = pathlib.Path(__file__).parent
@@ -88,21 +86,15 @@ def main():
     torch.set_num_threads(1)
     num, seeds = (4, 1) if args.quick else (args.num, args.seeds)
     arms = [a for a in ARMS[: 3 if args.quick else None] if args.only in (None, f"{a[0]}, {a[1]}")]
-    args.outdir.mkdir(parents=True, exist_ok=True)
-    path = args.outdir / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {"arms": {}}
     setting = {"base": args.base, "num": num, "seeds": seeds, "quick": args.quick}
-    if result["arms"] and {k: result[k] for k in setting} != setting:
-        raise SystemExit(f"{path} was made with other arguments; name another --outdir")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    result.update(setting, torch=torch.__version__, commit=commit.stdout.strip(), device="cpu, 1 thread")
+    result = Record(args.outdir / "result.json", setting, arms={})
     c = arm_config(args.base, 5, "teacher", args.quick)
     modalities = build.modalities(c)
     judges, data = build_judges(c, modalities), build.data(c, modalities, "test")
     if "before" not in result:
         print("the old model's own directions")
         result["before"] = measure(jointdiff.load(args.base), judges, data, num, seeds, new=False)
-        write_atomically(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
+        result.save()
     for items, kind in arms:
         name = f"{items}, {kind}"
         if name in result["arms"]:
@@ -122,7 +114,7 @@ def main():
         result["arms"][name] = {"items": items, "kind": kind} | {
             which: measure(model, judges, data, num, seeds, new=which == "new") for which in ("new", "old")
         }
-        write_atomically(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
+        result.save()
     (args.outdir / "result.md").write_text(table(result))
     picture(result).savefig(args.outdir / "pairs.png", dpi=110)
     print(table(result))

@@ -8,9 +8,7 @@ the true class. Writes result.json after every row, then result.md and calibrati
 """
 
 import argparse
-import json
 import pathlib
-import subprocess
 
 import matplotlib
 
@@ -25,7 +23,7 @@ from jointdiff import build
 from jointdiff.data.sources import DIGITS
 from jointdiff.evaluate.calibration import calibration, histogram
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.files import write_atomically
+from jointdiff.evaluate.record import Record
 from jointdiff.streams import stream
 
 HERE = pathlib.Path(__file__).parent
@@ -82,14 +80,8 @@ def main():
     model = jointdiff.load(args.model)
     judges = build_judges(model.config, model.modalities)
     values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, num)
-    args.outdir.mkdir(parents=True, exist_ok=True)
-    path = args.outdir / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {"rows": []}
     setting = {"model": args.model, "num": num, "repeats": repeats, "steps": steps, "seed": args.seed}
-    if result["rows"] and {k: result[k] for k in setting} != setting:
-        raise SystemExit(f"{path} was made with other arguments; name another --outdir")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    result.update(setting, torch=torch.__version__, commit=commit.stdout.strip(), device="cpu, 1 thread")
+    result = Record(args.outdir / "result.json", setting, rows=[])
     done = {(r["given"], r["spoilt"], r["strength"], r["method"]) for r in result["rows"]}
     work = []
     for name in ("text", "audio"):
@@ -123,7 +115,7 @@ def main():
         row.update(calibration(histogram(classes, len(DIGITS)), labels))
         row["level"], row["level spread"] = float(found.mean()), float(found.std())
         result["rows"].append(row)
-        write_atomically(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
+        result.save()
     (args.outdir / "result.md").write_text(table(result))
     picture(result).savefig(args.outdir / "calibration.png", dpi=110)
     print(table(result))

@@ -8,9 +8,7 @@ result.md and coherence_by_cost.png, beside this file or to --outdir.
 """
 
 import argparse
-import json
 import pathlib
-import subprocess
 
 import matplotlib
 
@@ -24,7 +22,7 @@ from jointdiff import build
 from jointdiff.data import restored
 from jointdiff.evaluate import frechet, variety
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.files import write_atomically
+from jointdiff.evaluate.record import Record
 
 HERE = pathlib.Path(__file__).parent
 COSTS = (4, 8, 12, 16, 24, 36, 64, 128)
@@ -73,14 +71,8 @@ def main():
         n: slice(None, None, max(1, len(pairs.values[n]) // 2000)) for n, j in judges.items() if hasattr(j, "features")
     }
     real = {n: (judges[n].features(restored(pairs.values[n][s])), pairs.labels[n][s]) for n, s in some.items()}
-    args.outdir.mkdir(parents=True, exist_ok=True)
-    path = args.outdir / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {"rows": []}
     setting = {"model": args.model, "num": num, "seed": args.seed, "quick": args.quick}
-    if result["rows"] and {k: result[k] for k in setting} != setting:
-        raise SystemExit(f"{path} was made with other arguments; name another --outdir")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    result.update(setting, torch=torch.__version__, commit=commit.stdout.strip(), device="cpu, 1 thread")
+    result = Record(args.outdir / "result.json", setting, rows=[])
     done = {(r["method"], r["cost"]) for r in result["rows"]}
     work = [(m, c) for m, v in METHODS.items() for c in v[4] if c <= most and (m, c) not in done]
     # the bar's length is in evaluations, what is slow is slow; an adaptive run counts as 100
@@ -98,7 +90,7 @@ def main():
             share = [v for k, v in row.items() if k.endswith("coherence")]
             row["coherence"] = sum(share) / len(share)
             result["rows"].append(row)
-            write_atomically(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
+            result.save()
             bar.update(cost or 100)
     (args.outdir / "result.md").write_text(table(result))
     picture(result).savefig(args.outdir / "coherence_by_cost.png", dpi=110)

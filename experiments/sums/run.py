@@ -9,11 +9,9 @@ this file or to --outdir.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import statistics
-import subprocess
 
 import matplotlib
 
@@ -29,7 +27,7 @@ from jointdiff import build
 from jointdiff.data import shown
 from jointdiff.evaluate.coherence import fitting
 from jointdiff.evaluate.judge import build_judges, ceiling
-from jointdiff.files import write_atomically
+from jointdiff.evaluate.record import Record
 from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
@@ -119,22 +117,10 @@ def main():
     model = jointdiff.load(args.model)
     judges = build_judges(model.config, model.modalities)
     data = build.data(model.config, model.modalities, "test")
-    args.outdir.mkdir(parents=True, exist_ok=True)
-    path = args.outdir / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {}
     setting = {"model": args.model, "num": num, "pairs": pairs, "seeds": seeds}
-    if result and {k: result[k] for k in setting} != setting:
-        raise SystemExit(f"{path} was made with other arguments; name another --outdir")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    result = {
-        **setting,
-        "torch": torch.__version__,
-        "commit": commit.stdout.strip(),
-        "device": "cpu, 1 thread",
-        **result,
-    }
+    result = Record(args.outdir / "result.json", setting, questions={}, spread={})
     result.setdefault("ceilings", {n: ceiling(judges[n], model.config, n, m) for n, m in model.modalities.items()})
-    questions, spread = result.setdefault("questions", {}), result.setdefault("spread", {})
+    questions, spread = result["questions"], result["spread"]
     work = [("right", q) for q in QUESTIONS if q not in questions] + [("spread", s) for s in SPREAD if s not in spread]
     for kind, name in tqdm(work, disable=None, unit="question"):
         if kind == "right":
@@ -144,8 +130,8 @@ def main():
             count = counts(model, judges, SPREAD[name], pairs, 0)
             adds = sum(count[s, a, s - a] for s in range(19) for a in range(10) if 0 <= s - a <= 9) / count.sum()
             found = {"add up": float(adds), "divergence": divergence(count), "uniform draws": perfect(pairs)}
-            spread[name] = {**found, "counts": count.tolist()}
-        write_atomically(path, lambda p: p.write_text(json.dumps(result) + "\n"))
+            spread[name] = {**found, "counts": [" ".join(map(str, table.ravel())) for table in count]}
+        result.save()
     (args.outdir / "result.md").write_text(table(result))
     picture(result).savefig(args.outdir / "pairs.png", dpi=110)
     samples(model, data).save(args.outdir / "samples.png")
@@ -169,7 +155,7 @@ def picture(result):
     """How often each pair was drawn for the sum that it has, over how often it should be."""
     figure, axes = plt.subplots(1, len(result["spread"]), figsize=(11, 4.6), layout="constrained")
     for axis, (name, found) in zip(axes, result["spread"].items()):
-        count = np.array(found["counts"])
+        count = np.array([line.split() for line in found["counts"]], int).reshape(19, 10, 10)
         ratio = np.full((10, 10), np.nan)
         for a in range(10):
             for b in range(10):
