@@ -58,6 +58,7 @@ def best(
     chosen = torch.arange(num) * of + score.view(num, of).argmax(1)
     info = {**drawn.info, "num": num, "best_of": of, "by": by, "share": share[chosen].tolist()}
     info["seeds"] = [drawn.info["seeds"][i] for i in chosen]
+    info["noise"] = {n: [each[i] for i in chosen] for n, each in drawn.info["noise"].items()}
     info["evaluations"] = drawn.info["evaluations"] * of + (levels if by == "likelihood" else 0) * of
     return Samples({n: v[chosen] for n, v in drawn.items()}, drawn.given, drawn.modalities, info)
 

@@ -227,6 +227,10 @@ def encoded(config, name: str, modality, split: str) -> tuple[Stored | torch.Ten
 
 def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | Table:
     """The rows of a split, encoded."""
+    if config.data.per_class and (config.data.manifest or config.data.scene.name):
+        raise ValueError(
+            "config.data.per_class is for sources that are paired by class; a table or a scene has rows of its own"
+        )
     if config.data.manifest:
         table = Manifest.open(config.data.manifest, config.data.outside).table(
             modalities, split, config.seed, config.data.on_error, show, cache_root(config)

@@ -30,46 +30,40 @@ def shared(layout: Layout, old: Layout) -> tuple[str, ...]:
     return names
 
 
-def places(layout: Layout, old: Layout, names, of: str) -> tuple[list[int], list[int]]:
-    """Which channels, or parts, of both layouts are the same."""
-    index = {
-        "channels": lambda l: l.index,
-        "parts": lambda l: l.index[torch.searchsorted(l.part, torch.arange(int(l.part[-1]) + 1))],
-    }
-    mine, theirs = [], []
-    for name in names:
-        for found, one in ((mine, layout), (theirs, old)):
-            found += (index[of](one) == one.names.index(name)).nonzero().flatten().tolist()
-    return mine, theirs
+def places(layout: Layout, old: Layout, names, of: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which "channels", or "parts", of both layouts are the same, in order."""
+    owner = [l.index if of == "channels" else l.owner for l in (layout, old)]
+    find = lambda l, index: torch.cat([(index == l.names.index(n)).nonzero()[:, 0] for n in names])
+    return find(layout, owner[0]), find(old, owner[1])
+
+
+def viewed(network: nn.Module) -> dict[str, tuple[torch.Tensor, int | None, str]]:
+    """A network's weights, `{name: (weight, axis, of)}`: those that belong to "channels" or "parts" with an axis of them."""
+    own = network.by_channel() if hasattr(network, "by_channel") else {}
+    plain = {n: (v.shape, None, "") for n, v in network.state_dict().items()}
+    return {n: (network.state_dict()[n].view(shape), *of) for n, (shape, *of) in {**plain, **own}.items()}
 
 
 @torch.no_grad()
 def take_over(network: nn.Module, layout: Layout, other: nn.Module, old: Layout) -> tuple[str, ...]:
     """The other network's weights for all that both have; those of new channels are 0. The new modalities' names."""
-    names, state = shared(layout, old), other.state_dict()
+    names = shared(layout, old)
     if not hasattr(network, "by_channel") and layout.names != old.names:
-        raise ValueError(
-            f"{type(network).__name__} does not say which of its weights belong to a channel; the U-Net does"
-        )
-    wide, narrow = (n.by_channel() if hasattr(n, "by_channel") else {} for n in (network, other))
-    for name, value in network.state_dict().items():
-        there = state[name].shape if name in state else None
-        shape, axis, of = wide.get(name, (value.shape, -1, ""))
-        mine, theirs = (
-            list(value.view(shape).shape),
-            list(state[name].view(narrow.get(name, [there])[0]).shape) if there else [],
-        )
-        if axis >= 0 and len(mine) == len(theirs):  # all but the channels must be alike
-            mine[axis] = theirs[axis] = 0
-        if mine != theirs:
-            raise ValueError(f"another network: {name} is {there and tuple(there)} there and {tuple(value.shape)} here")
-        if axis < 0:
-            value.copy_(state[name])
-            continue
-        mine, theirs = places(layout, old, names, of)
-        value.zero_()
-        part = state[name].view(narrow[name][0]).index_select(axis, torch.tensor(theirs, device=state[name].device))
-        value.view(shape).index_copy_(axis, torch.tensor(mine, device=value.device), part.to(value))
+        raise ValueError(f"{type(network).__name__} does not say which weights belong to a channel; the U-Net does")
+    own, others = viewed(network), viewed(other)
+    for name in (*own, *others):
+        (mine, axis, of), (theirs, *_) = own.get(name, (None, None, "")), others.get(name, (None, None, ""))
+        sizes = lambda v, axis=axis: v if v is None else [n for i, n in enumerate(v.shape) if i != axis]
+        if sizes(mine) != sizes(theirs):
+            shapes = (v if v is None else tuple(v.shape) for v in (theirs, mine))
+            raise ValueError("another network: {} is {} there and {} here".format(name, *shapes))
+        if axis is None:
+            mine.copy_(theirs)
+        else:
+            here, there = places(layout, old, names, of)
+            mine.zero_().index_copy_(
+                axis, here.to(mine.device), theirs.index_select(axis, there.to(theirs.device)).to(mine)
+            )
     return tuple(n for n in layout.names if n not in names)
 
 

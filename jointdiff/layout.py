@@ -22,7 +22,8 @@ class Layout:
     """Names and numbers of channels, in order, on an `H x W` grid.
 
     `channels` maps each modality's name to its number of channels, `scale` to its factor and `parts` to its number of parts (1
-    when not named). `index[c]` is the modality of channel c, `part[c]` its part, counted over all modalities.
+    when not named). `index[c]` is the modality of channel c, `part[c]` its part, counted over all modalities, and `owner[p]` the
+    modality of part p.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Layout:
         self.index = torch.repeat_interleave(torch.arange(len(self.names)), torch.tensor(list(channels.values())))
         ends = torch.tensor(list(channels.values())).cumsum(0).tolist()
         self.slices = {n: slice(e - c, e) for (n, c), e in zip(self.channels.items(), ends)}
+        self.owner = torch.repeat_interleave(torch.arange(len(self.names)), torch.tensor(list(self.parts.values())))
         sizes = [self.channels[n] // k for n, k in self.parts.items() for _ in range(k)]
         self.part = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
 

@@ -138,6 +138,8 @@ def test_few_items_a_class_are_the_first_ones():
         for k in range(10):
             all_of, mine = (d.values[name][(d.labels[name] == k).nonzero()[:, 0]] for d in (whole, few))
             assert len(mine) == min(2, len(all_of)) and torch.equal(mine, all_of[:2])
+    with pytest.raises(ValueError, match="per_class is for sources that are paired by class"):
+        build.data(cfg.changed(c, {"data.per_class": 2, "data.scene.name": "sums"}), modalities, "train")
     test = build.data(cfg.changed(c, {"data.per_class": 2}), modalities, "test")
     assert len(test) == len(build.data(c, modalities, "test"))
 
@@ -161,7 +163,7 @@ def test_what_does_not_fit_is_said(old, tmp_path):
         Trainer(c, tmp_path / "d")
     linear, model = torch.nn.Linear(2, 2), hub.load(old)
     more = build.layout(grown(), build.modalities(grown()))
-    with pytest.raises(ValueError, match="Linear does not say which of its weights"):
+    with pytest.raises(ValueError, match="Linear does not say which weights"):
         take_over(linear, more, model.denoiser.network, model.layout)
     other = torch.nn.Linear(2, 2)  # of the same modalities any network starts from one of the same shape
     take_over(linear, model.layout, other, model.layout)

@@ -128,6 +128,7 @@ def test_a_vote_finds_the_likelier_answer():
     binomial = torch.distributions.Binomial(of, torch.tensor(single))
     expected = float(sum(binomial.log_prob(torch.tensor(float(k))).exp() for k in range(of // 2 + 1, of + 1)))
     assert voted.texts("a").count("+") / 400 == pytest.approx(expected, abs=0.03)
+    assert all(len(voted.info[k]) == 400 for k in ("share", "seeds"))
     share = torch.tensor(voted.info["share"])
     assert (share > 0.5).all() and voted.info["evaluations"] == 9 * model.cost(steps=60, sampler="dpm_solver")
     assert share.mean().item() == pytest.approx(
