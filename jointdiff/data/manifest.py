@@ -2,8 +2,8 @@
 
 A manifest is a CSV file with a header, JSON lines, or Parquet. A column is a modality; the columns `label` and `split`
 ("train", "test") are special. A cell is a path (from the manifest's folder) of a picture, a sound, an array or a film (an
-animated file, or a folder of frames, whose path ends in "/"), or a text; JSON lines and Parquet may
-also hold numbers, nested as an array. Empty cells, and keys that a line lacks, are missing there.
+animated file, or a folder of frames, whose path ends in "/"), or a text; JSON lines and Parquet may also hold numbers, nested as
+an array. Empty cells, and keys that a line lacks, are missing there.
 
 A folder of folders is one as well: `photo/0001.jpg`, `depth/0001.npy`, `caption/0001.txt`. The folders are modalities, what
 has the same stem is a row, and all of it may stand under `train` and `test`.
@@ -14,27 +14,20 @@ import hashlib
 import json
 import os
 import pathlib
-import struct
 from collections import Counter
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import torch
 from tqdm import tqdm
 
-from ..modalities.array import load as load_array
-from ..modalities.audio import SOUNDS, load
-from ..modalities.text import ALPHABET, Text, drawable
-from ..modalities.video import CODED, Video
 from .loader import Table, stored
+from .look import grid_for, look, options
 from .store import Stored, code, kept, save_items
-from .tables import ARRAYS, is_path, read_rows
+from .tables import is_path, read_rows
 
 SPECIAL = ("label", "split")
 EXPECTED = {False: "header and a column", True: "folder"}
-SIDE = 64  # longest side of a grid that is proposed
-MOST_FRAMES = 16  # of a film that is proposed
 PARALLEL = 2000  # cells from which on a column is read by several processes
 TEST_EVERY = 10  # without a column `split`, this part of the rows is the test split
 
@@ -148,10 +141,10 @@ class Manifest:
             save_items(folder / "items.npy", len(rows), _parts(read, rows, errors, f"reading {name}"))
             (folder / "wrong.json").write_text(json.dumps(errors))
 
-        options = {k: np.asarray(v).tolist() for k, v in vars(modality).items()}
+        settings = {k: np.asarray(v).tolist() for k, v in vars(modality).items()}
         about = [
             type(modality).__name__,
-            options,
+            settings,
             code(type(modality).encode, Manifest.open),
             rows,
             [_identity(c) for c in cells],
@@ -165,10 +158,11 @@ class Manifest:
 
         Every cell is looked at; one that cannot be read is passed over here and reported when the data are read.
         """
-        looked = {c: [v for v in map(self._look, self.cells[c]) if v is not None] for c in self.columns}
+        looked = {c: [look(cell, self.value) for cell in self.cells[c]] for c in self.columns}
+        looked = {c: [v for v in values if v is not None] for c, values in looked.items()}
         sizes = Counter(v["size"] for values in looked.values() for v in values if "size" in v)
         if grid is None:
-            grid = _grid(max(sizes, key=lambda s: (sizes[s], s))) if sizes else (32, 32)
+            grid = grid_for(max(sizes, key=lambda s: (sizes[s], s))) if sizes else (32, 32)
         out = {}
         for column, values in looked.items():
             if not values:
@@ -177,53 +171,12 @@ class Manifest:
                 )
             kinds = Counter(v["kind"] for v in values)
             kind = max(kinds, key=kinds.get)
-            out[column] = (kind, _options(kind, [v for v in values if v["kind"] == kind], grid, column))
+            out[column] = (kind, options(kind, [v for v in values if v["kind"] == kind], grid, column))
         return grid, out
 
     def _first(self, column):
         place, cell = next((p, c) for p, c in zip(self.places, self.cells[column]) if c is not None)
         return f"{cell!r} in {place}"
-
-    def _look(self, cell) -> dict | None:
-        """What a cell is: its kind, size and range; None when it is missing or cannot be read."""
-        if cell is None:
-            return None
-        try:
-            value = self.value(cell)
-            if isinstance(value, np.ndarray):
-                return _array(value)
-            if not is_path(cell):
-                return {"kind": "text", "text": value}
-            suffix = pathlib.Path(value).suffix.lower()
-            if suffix in ARRAYS:
-                with open(value, "rb"):
-                    value = np.load(value, allow_pickle=False)
-                return _array(value[value.files[0]] if hasattr(value, "files") else value)
-            if suffix in SOUNDS:
-                wave, rate = load(value)
-                return {"kind": "audio", "rate": int(rate), "seconds": len(wave) / rate}
-            if cell.endswith("/") or suffix in CODED:
-                return _film(value)
-            with PIL.Image.open(value) as file:
-                file.load()
-                if file.format != "TIFF" and getattr(file, "n_frames", 1) > 1:
-                    return _film(value)
-                stack = file.format == "TIFF" and getattr(file, "n_frames", 1) > 1
-                if stack or file.mode.startswith("I") or file.mode == "F":
-                    return _array(load_array(value))
-                grey = file.mode in ("1", "L", "LA")
-                return {"kind": "image", "size": (file.height, file.width), "mode": "L" if grey else "RGB"}
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            SyntaxError,
-            IndexError,
-            TypeError,
-            struct.error,
-            PIL.Image.DecompressionBombError,
-        ):
-            return None
 
 
 class Cells(torch.utils.data.Dataset):
@@ -263,66 +216,3 @@ def _identity(cell):
     except OSError:
         about = None
     return [cell, about.st_size, about.st_mtime_ns] if about else cell
-
-
-def _film(path):
-    frames = Video((8, 8), mode="RGB").read(path)[0]
-    grey = (frames == frames[..., :1]).all()
-    return {"kind": "video", "size": frames.shape[1:3], "mode": "L" if grey else "RGB", "frames": len(frames)}
-
-
-def _array(value):
-    value = np.asarray(value, dtype=np.float64)
-    value = value[None] if value.ndim == 2 else value
-    if value.ndim != 3 or not value.size or not np.isfinite(value).all():
-        return None
-    return {
-        "kind": "array",
-        "size": value.shape[1:],
-        "channels": value.shape[0],
-        "low": value.min((1, 2)),
-        "high": value.max((1, 2)),
-    }
-
-
-def _grid(size):
-    """The size itself, or, when it is longer than SIDE, its shape at that length in multiples of 4."""
-    if max(size) <= SIDE:
-        return tuple(int(v) for v in size)
-    return tuple(max(4, int(round(v * SIDE / max(size) / 4)) * 4) for v in size)
-
-
-def _options(kind, values, grid, column):
-    if kind == "image":
-        return {"mode": "RGB" if any(v["mode"] == "RGB" for v in values) else "L"}
-    if kind == "video":
-        frames = [v["frames"] for v in values]
-        mode = "RGB" if any(v["mode"] == "RGB" for v in values) else "L"
-        shortest = min([*frames, MOST_FRAMES])
-        return {"frames": shortest, "mode": mode, "cut": max(frames) > shortest}
-    if kind == "audio":
-        rate = min(16000, max(v["rate"] for v in values))
-        seconds = float(np.ceil(10 * max(v["seconds"] for v in values)) / 10)
-        return {"rate": rate, "seconds": seconds, "fold": (2, 2)}
-    if kind == "array":
-        channels = Counter(v["channels"] for v in values).most_common(1)[0][0]
-        same = [v for v in values if v["channels"] == channels]
-        low, high = np.min([v["low"] for v in same], 0), np.max([v["high"] for v in same], 0)
-        high = np.where(high > low, high, low + 1)
-        return {"channels": channels, "low": tuple(map(float, low)), "high": tuple(map(float, high))}
-    texts = [v["text"].rstrip() for v in values]
-    letters = "".join(sorted(set("".join(texts)) - {*ALPHABET, "\n"}))
-    strange = {letter for letter in letters if not drawable(letter)}  # reported with their lines when the data are read
-    texts = [t for t in texts if not strange & set(t)]
-    letters = "".join(letter for letter in letters if letter not in strange)
-    options = {"alphabet": ALPHABET + letters} if letters else {}
-    options |= {"lines": True} if any("\n" in t for t in texts) else {}
-    for cell in ((8, 14), (6, 10), (5, 8), (4, 6), (3, 5)):
-        if Text.fits(texts, grid, cell, **options):
-            return {"cell": cell, **options}
-    side = next((s for s in range(8, 2048, 8) if Text.fits(texts, (s, s), (6, 10), **options)), 2048)
-    longest = max(texts, key=len, default="")
-    raise ValueError(
-        f"the texts of the column {column!r} do not fit on the grid of {grid[0]} x {grid[1]}: the longest has {len(longest)} "
-        f"characters, {longest[:40]!r}; set a larger one, such as --config.data.grid='({side}, {side})'"
-    )
