@@ -2,7 +2,7 @@
 
 python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
 
-6 to 10 minutes on two cores (110 to 170 ms a step on AMD EPYCs); then coherence is .97 to 1 in every direction and .93 from
+6 to 10 minutes on two cores (110 to 175 ms a step on AMD EPYCs); then coherence is .97 to 1 in every direction and .92 from
 nothing (experiments/any_direction).
 """
 
