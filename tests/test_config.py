@@ -49,6 +49,8 @@ def test_every_config_builds_and_trains_two_steps(path, fake_data, tmp_path):
     for name in c.modality:
         if "variants" in c.modality[name].source_options:
             c.modality[name].source_options.variants = 1
+    if c.data.scene.name == "bounce":
+        c.data.scene.options.update({"train": 64, "test": 16})
     c.train.update({"steps": 2, "batch": 8, "evaluate_every": 0})
     trainer = Trainer(c, tmp_path / "run")
     before = {n: p.detach().clone() for n, p in trainer.denoiser.network.named_parameters()}

@@ -82,6 +82,8 @@ def test_rows_of_a_scene_train_and_are_judged(tmp_path, monkeypatch, quick_judge
     trainer.run()
     model, data = trainer.model(), build.data(c, trainer.modalities, "test")
     judges = build_judges(c, trainer.modalities, trainer.pairs)
+    kept = [f.name.split("-")[0] for f in (tmp_path / "data" / "classifiers").iterdir()]
+    assert kept == ["handwritten"]  # the digits' own judge
     assert (
         judges["answer"].judge(data.rows(0, 40).values["answer"]).tolist()
         == shown(data, "answer", data.rows(0, 40).labels).tolist()

@@ -107,4 +107,5 @@ def bounce(root: pathlib.Path, split: str, source: str = "mnist", train: int = 2
             "sound": lambda rows: [knocks(flight.impacts(row)) for row in rows],
             "caption": lambda rows: [caption(digit[row], flight.velocity[row]) for row in rows],
         },
+        {"picture": source},
     )

@@ -17,11 +17,13 @@ class Items:
 @dataclasses.dataclass
 class Scene:
     """`worlds` `(N,)` int64 of the rows; `shows` `{part: (K,)}`, without the parts in which nothing is judged; and `make`
-    `{part: function}` from row numbers `(n,)` to the raw values that a modality of its kind encodes."""
+    `{part: function}` from row numbers `(n,)` to the raw values that a modality of its kind encodes. `sources` says of which parts
+    the values are a source's own items and show their class: they are judged as those are."""
 
     worlds: np.ndarray
     shows: Mapping[str, np.ndarray]
     make: Mapping[str, Callable]
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def items(self, part: str) -> Items:
         """One part of all rows, made as it is asked for, and what it shows, -1 where that is nothing."""

@@ -44,6 +44,7 @@ def sums(root: pathlib.Path, split: str, source: str = "mnist", questions: tuple
             "answer": lambda rows: [str(answer) for answer in answers[worlds[rows]]],
             "rationale": lambda rows: [f"{x}\nand\n{y}" for x, y in zip(a[rows], b[rows])],
         },
+        {"first": source, "second": source},
     )
 
 

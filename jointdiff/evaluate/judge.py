@@ -11,6 +11,7 @@ import os
 import pathlib
 
 import torch
+from ml_collections import ConfigDict
 
 from .. import build
 from ..data import content, restored
@@ -46,6 +47,10 @@ def build_judges(config, modalities: dict, data=None) -> dict:
 
 def build_judge(config, name: str, modality, data=None) -> Reader | Classifier | None:
     """The judge of a modality: shipped, from the cache, or trained and put there; None when its items have no classes."""
+    scene = build.scene(config, "train")
+    if scene and (source := scene.sources.get(config.modality[name].source)):
+        config, data = ConfigDict(config.to_dict()), None
+        config.data.scene.name, config.modality[name].source = "", source
     reads, own = getattr(modality, "reads", False), bool(config.data.manifest)
     if own or reads or config.data.scene.name:
         data = data or build.data(config, {name: modality}, "train")
