@@ -1,6 +1,6 @@
 """Representation alignment: the network's lowest level learns to see in noise what a classifier sees in the clean item.
 
-The mean over the grid of the U-Net's lowest level, h, and a teacher's features of one modality's item, f (a judge's, centred
+The mean over the grid of the U-Net's lowest level, h, and a teacher's features of a modality's item, f (a judge's, centred
 over the training items), add to the loss
 
     weight (1 - cos(head(h), f))     where the modality's noise-to-signal ratio is below a bound,
@@ -23,8 +23,8 @@ from .loss import Times
 
 
 @torch.no_grad()
-def teacher_features(judge, values, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Features of stored items `(N, C_m, H, W)` and of their mirror images, the mean of both, centred, `(N, D)` float16.
+def teacher_features(judge, values, mirror: bool, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Features of stored items `(N, C_m, H, W)`, with `mirror` the mean with their mirror image's, centred, `(N, D)` float16.
 
     `dtype` is the precision in which the judge looks.
     """
@@ -32,53 +32,65 @@ def teacher_features(judge, values, dtype: torch.dtype = torch.float32) -> torch
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         for first in tqdm(range(0, len(values), 500), desc="teacher", unit="part", leave=False, disable=None):
             x = restored(values[first : first + 500]).contiguous(memory_format=torch.channels_last)
-            parts.append((judge.features(x) + judge.features(x.flip(3))) / 2)
+            seen = judge.features(x)
+            parts.append((seen + judge.features(x.flip(3))) / 2 if mirror else seen)
     features = torch.cat(parts).float()
     return F.normalize(features - features.mean(0), dim=1).half()
 
 
 class Alignment(nn.Module):
-    """`(seen (B, width), wanted (B, D))` to the loss of every row, `(B,)`."""
+    """`(seen (B, width), wanted, K of (B, D))` to the losses of every row, `(B, K)`."""
 
-    def __init__(self, width: int, features: int):
+    def __init__(self, width: int, features: list[int]):
         super().__init__()
-        self.head = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, features))
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, n)) for n in features
+        )
 
-    def forward(self, seen: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return 1 - F.cosine_similarity(self.head(seen), wanted, dim=1)
+    def forward(self, seen: torch.Tensor, wanted: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([1 - F.cosine_similarity(head(seen), f, dim=1) for head, f in zip(self.heads, wanted)], 1)
 
 
 class Teacher:
-    """What the judge of `config.loss.align.modality` sees in every training item, looked up once and kept."""
+    """What the judges of `config.loss.align.modality` see in every training item, looked up once and kept."""
 
     def __init__(self, config, modalities, pairs, dtype: torch.dtype, show=print):
-        self.name, self.below = config.loss.align.modality, config.loss.align.below
-        if self.name not in modalities:
-            raise ValueError(f"config.loss.align.modality is {self.name!r}; this config has {', '.join(modalities)}")
-        show(f"looking at {self.name} as its judge does")
-        judge = build_judge(config, self.name, modalities[self.name])
+        self.names, self.below = config.loss.align.modality.split("+"), config.loss.align.below
+        unknown = [n for n in self.names if n not in modalities]
+        if unknown:
+            raise ValueError(
+                f"config.loss.align.modality = {config.loss.align.modality!r} names {', '.join(unknown)}; "
+                f"this config has {', '.join(modalities)}"
+            )
+        self.columns = [list(modalities).index(n) for n in self.names]
+        self.scales = torch.tensor([config.modality[n].scale for n in self.names])
+        self.features = [self.look(config, n, modalities[n], pairs.values[n], dtype, show) for n in self.names]
+
+    def look(self, config, name: str, modality, values, dtype, show) -> Stored:
+        show(f"looking at {name} as its judge does")
+        judge, mirror = build_judge(config, name, modality), config.modality[name].mirror
         if not hasattr(judge, "features"):
-            raise ValueError(f"{self.name!r} is read, not classified: it has no features to align to")
-        values, self.column = pairs.values[self.name], list(modalities).index(self.name)
-        self.scale = config.modality[self.name].scale
+            raise ValueError(f"{name!r} is read, not classified: it has no features to align to")
 
         def write(folder):
-            save_items(folder / "items.npy", len(values), [teacher_features(judge, values, dtype)])
+            save_items(folder / "items.npy", len(values), [teacher_features(judge, values, mirror, dtype)])
 
         weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
-        about = [weights, content(values), str(dtype), code(teacher_features, type(judge))]
-        self.features = Stored(kept(build.cache_root(config), "features", about, write) / "items.npy")
+        about = [weights, content(values), str(dtype), mirror, code(teacher_features, type(judge))]
+        return Stored(kept(build.cache_root(config), "features", about, write) / "items.npy")
 
     def head(self, network: nn.Module, seed: int) -> Alignment:
-        """A new head for what the network's lowest level shows."""
+        """New heads for what the network's lowest level shows."""
         if not hasattr(network, "context"):
             raise ValueError(f"{type(network).__name__} has no level that alignment could teach; the U-Net has")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Alignment(network.context.in_features, self.features.shape[1])
+            return Alignment(network.context.in_features, [f.shape[1] for f in self.features])
 
-    def wanted(self, index: dict[str, torch.Tensor], times: Times, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """The features of some rows, `(B, D)`, and which of them count, `(B,)`: those that have the item, with little noise."""
-        item, ratio = index[self.name][rows], times.ratio[:, self.column] / self.scale
-        counts = (item >= 0) & ~times.absent[:, self.column] & (ratio < self.below)
-        return self.features[item.clamp(min=0)].float(), counts.float()
+    def wanted(self, index: dict, times: Times, rows: slice) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The features of some rows, K of `(B, D)`, and which of them count, `(B, K)`: of items there, with little noise."""
+        items = torch.stack([index[n][rows] for n in self.names], 1)
+        ratio = times.ratio[:, self.columns] / self.scales
+        counts = (items >= 0) & ~times.absent[:, self.columns] & (ratio < self.below)
+        features = [f[i.clamp(min=0)].float() for f, i in zip(self.features, items.T)]
+        return features, counts.float()

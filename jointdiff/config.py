@@ -68,7 +68,8 @@ def default() -> ConfigDict:
     c.loss.weight = ConfigDict()  # of a modality's loss by its name, for modalities that are harder; 1 when not named
 
     c.loss.align = ConfigDict()  # see jointdiff.align
-    c.loss.align.modality = ""  # whose judge teaches the network's lowest level; none when empty
+    # whose judge teaches the network's lowest level, or judges: "first+second"; none when empty
+    c.loss.align.modality = ""
     c.loss.align.weight = 4.0
     c.loss.align.below = 2.0  # noise-to-signal ratio, in the modality's own units, up to which it does
 

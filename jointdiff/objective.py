@@ -13,7 +13,7 @@ from .loss import denoising_loss
 
 
 class Objective(nn.Module):
-    """The losses of a batch: `(B, M)` of its modalities, and alignment's `(B,)`, 0 where there is none.
+    """The losses of a batch: `(B, M)` of its modalities, and alignment's `(B, K)`, K = 0 where there is none.
 
     An `elder` (see grow) says what the estimates are to be in the rows `taught`.
     """
@@ -30,7 +30,7 @@ class Objective(nn.Module):
     def forward(self, x_0, times, eps, wanted=None, taught=None):
         aim = functools.partial(self.elder, taught=taught) if self.elder else None
         loss = denoising_loss(self.denoiser, x_0, times, eps, aim)
-        return loss, (self.alignment(self.seen, wanted) if self.alignment else loss.new_zeros(len(loss)))
+        return loss, (self.alignment(self.seen, wanted) if self.alignment else loss.new_zeros(len(loss), 0))
 
 
 def spread(objective: Objective, c, device: torch.device) -> nn.Module:

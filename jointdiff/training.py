@@ -182,9 +182,9 @@ class Trainer:
         for part in range(c.accumulate):
             rows = slice(part * size, (part + 1) * size)
             mine = times[rows]
-            wanted, counts = self.teacher.wanted(index, mine, rows) if self.teacher else (None, torch.zeros(size))
+            wanted, counts = self.teacher.wanted(index, mine, rows) if self.teacher else ([], torch.zeros(size, 0))
             with gathering(self.objective, last=part == c.accumulate - 1):
-                wanted = None if wanted is None else wanted.to(self.device)
+                wanted = [w.to(self.device) for w in wanted]
                 taught = replayed[rows].to(self.device)
                 loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted, taught)
                 # the mean over the whole batch: processes are averaged, parts are added
