@@ -9,6 +9,7 @@ from test_manifest import folder, own
 
 from jointdiff import main
 from jointdiff.analytic import gaussian
+from jointdiff.config import default
 from jointdiff.evaluate.partners import distances, glance, intervals, likelihood_ranks, ranks, sample_ranks
 from jointdiff.layout import Layout
 from jointdiff.model import Model
@@ -16,35 +17,38 @@ from jointdiff.sde import SDES
 from jointdiff.training import Trainer
 
 
-def exact(rho, n=4):
-    """The exact model of two modalities of n x n independent pixels, each pixel correlated `rho` with its partner's."""
-    size = n * n
-    eye = torch.eye(size).double()
-    covariance = 0.25 * torch.cat([torch.cat([eye, rho * eye], 1), torch.cat([rho * eye, eye], 1)])
-    joint, sde = gaussian(torch.zeros(2 * size), covariance, (2, n, n)), SDES["vp"]()
+def exact_model(joint, names):
+    """The model whose denoiser is the exact one of a joint `(len(names), n, n)`."""
+    sde = SDES["vp"]()
 
     class Exact(torch.nn.Module):
-        layout = Layout({"a": 1, "b": 1}, (n, n))
+        layout = Layout(dict.fromkeys(names, 1), joint.shape[1:])
 
         def __init__(self):
             super().__init__()
             self.sde, self.denoise = sde, joint.denoiser(sde)
-            self.register_buffer("data_std", torch.full((2,), 0.5))
+            self.register_buffer("data_std", torch.full((len(names),), 0.5))
 
         def precision(self):
             return torch.autocast("cpu", enabled=False)
 
         def moments(self):
-            return torch.zeros(1, 2, 1, 1), torch.full((1, 2, 1, 1), 0.5)
+            return torch.zeros(1, len(names), 1, 1), torch.full((1, len(names), 1, 1), 0.5)
 
         def forward(self, x, t):
             return self.denoise(x, t).to(x)
 
-    from jointdiff.config import default
+    return Model(default(), Exact(), {n: types.SimpleNamespace(exact=True) for n in names})
 
-    kinds = {n: types.SimpleNamespace(exact=True) for n in "ab"}
+
+def exact(rho, n=4):
+    """The exact model of two modalities of n x n independent pixels, each pixel correlated `rho` with its partner's."""
+    size = n * n
+    eye = torch.eye(size).double()
+    covariance = 0.25 * torch.cat([torch.cat([eye, rho * eye], 1), torch.cat([rho * eye, eye], 1)])
+    joint = gaussian(torch.zeros(2 * size), covariance, (2, n, n))
     x = joint.sample(400, torch.Generator().manual_seed(0)).float()
-    return Model(default(), Exact(), kinds), {"a": x[:, :1], "b": x[:, 1:]}
+    return exact_model(joint, "ab"), {"a": x[:, :1], "b": x[:, 1:]}
 
 
 class Rows:

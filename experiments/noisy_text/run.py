@@ -21,7 +21,7 @@ from tqdm import tqdm
 import jointdiff
 from jointdiff import build
 from jointdiff.data.sources import DIGITS
-from jointdiff.evaluate.calibration import calibration, histogram
+from jointdiff.evaluate.calibration import repeated, scores
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.evaluate.record import Record
 from jointdiff.streams import stream
@@ -99,20 +99,20 @@ def main():
             level = model.noise_level(name, seen, args.seed)
         found = level if isinstance(level, torch.Tensor) else torch.full((num,), float(level))
         model.config.sample.given_noise = "held" if method == "held" else "drawn"
-        drawn = model.sample(
-            {name: seen.repeat_interleave(repeats, 0)},
-            num * repeats,
+        classes = repeated(
+            model,
+            judges["image"],
+            {name: seen},
+            "image",
+            repeats,
             args.seed,
-            [n for n in model.layout.names if n not in (name, "image")],
-            noise={name: found.repeat_interleave(repeats)} if found.any() else None,
+            {name: found} if found.any() else None,
             condition="replace" if method == "replace" else "clean",
             steps=steps,
             guidance=0.0,
         )
-        classes = judges["image"].judge(drawn["image"]).view(num, repeats)
         row = {"given": name, "spoilt": kind, "strength": strength, "method": method}
-        row["coherence"] = float((classes == labels[:, None]).double().mean())
-        row.update(calibration(histogram(classes, len(DIGITS)), labels))
+        row |= scores(classes, labels, len(DIGITS))
         row["level"], row["level spread"] = float(found.mean()), float(found.std())
         result["rows"].append(row)
         result.save()

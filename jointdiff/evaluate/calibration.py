@@ -7,6 +7,8 @@ error).
 
 import torch
 
+from ..model import Model
+
 
 def histogram(classes: torch.Tensor, count: int) -> torch.Tensor:
     """Classes `(N, R)` of R samples of each condition, -1 for none, to probabilities `(N, count)`.
@@ -34,3 +36,24 @@ def calibration(probability: torch.Tensor, labels: torch.Tensor, bins: int = 10)
         "ece": error,
         "accuracy": float(right.mean()),
     }
+
+
+def repeated(
+    model: Model, judge, given: dict[str, torch.Tensor], target: str, repeats: int, seed: int = 0, noise=None, **how
+) -> torch.Tensor:
+    """The classes that a judge sees in R draws of one modality for each condition, all others absent, `(N, R)`.
+
+    `given` `{name: (N, C_m, H, W)}`; `noise` `{name: (N,)}`, its standard deviations, where it is noisy.
+    """
+    num = len(next(iter(given.values())))
+    others = [n for n in model.layout.names if n != target and n not in given]
+    rows = {n: v.repeat_interleave(repeats, 0) for n, v in given.items()}
+    noise = {n: v.expand(num).repeat_interleave(repeats) for n, v in (noise or {}).items()}
+    drawn = model.sample(rows, num * repeats, seed, others, noise=noise, **how)
+    return judge.judge(drawn[target]).view(num, repeats)
+
+
+def scores(classes: torch.Tensor, labels: torch.Tensor, count: int) -> dict[str, float]:
+    """Coherence, the share of the draws `(N, R)` that are of the condition's class, and `calibration` of their histograms."""
+    right = float((classes == labels[:, None]).double().mean())
+    return {"coherence": right, **calibration(histogram(classes, count), labels)}

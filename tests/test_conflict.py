@@ -1,0 +1,89 @@
+"""Conflict and calibration, where the right answer is known: three modalities of two pixels, two classes."""
+
+import types
+
+import pytest
+import torch
+from test_partners import exact_model
+
+from jointdiff.analytic import Mixture
+from jointdiff.data import Pairs
+from jointdiff.evaluate.calibration import histogram, repeated, scores
+from jointdiff.evaluate.conflict import arguments, by_group, conflict, opponents
+
+SPREAD = 0.1  # standard deviation within a class; classes are at -.5 and .5 of every pixel
+HOW = {"sampler": "dpm_solver", "steps": 30}
+SIGN = types.SimpleNamespace(judge=lambda x: (x.flatten(1).mean(1) > 0).long())
+
+
+@pytest.fixture(scope="module")
+def world():
+    """The exact model of modalities a, b and c, and rows of them."""
+    means = [[-0.5] * 12, [0.5] * 12]
+    joint = Mixture([0.5, 0.5], means, [SPREAD**2 * torch.eye(12).double()] * 2, (3, 2, 2))
+    x = joint.sample(400, torch.Generator().manual_seed(0)).float()
+    labels = (x.flatten(1).mean(1) > 0).long().numpy()
+    pairs = Pairs({n: x[:, i : i + 1] for i, n in enumerate("abc")}, dict.fromkeys("abc", labels))
+    return joint, exact_model(joint, "abc"), pairs
+
+
+def truth(values, noise):
+    """p(class 1 | noisy a, noisy b), exactly."""
+    log = 0
+    for x, level in zip(values, noise):
+        log = log + (2 * 0.5 / (SPREAD**2 + level**2) * x.flatten(1)).sum(1)
+    return torch.sigmoid(log)
+
+
+@pytest.mark.parametrize("noise", [(1.0, 1.0), (0.5, 1.5), (2.0, 0.8)])
+def test_noise_that_is_known_gives_each_its_exact_weight(world, noise):
+    joint, model, pairs = world
+    num = 400
+    found = conflict(model, SIGN, pairs, ("a", "b"), "c", num, seed=3, noise=noise, **HOW)
+    values, _, labels, _ = pairs.rows(0, num)
+    from jointdiff.streams import stream
+
+    other = opponents(labels)
+    a = values["a"] + noise[0] * torch.randn(values["a"].shape, generator=stream(3, 92, 0))
+    b = values["b"][other] + noise[1] * torch.randn(values["b"].shape, generator=stream(3, 92, 1))
+    p = truth((a, b), noise)
+    first = float(torch.where(labels == 1, p, 1 - p).mean())
+    assert abs(found["a"] - first) < 3.5 * 0.5 / num**0.5, (found, first)
+    assert found["a"] + found["b"] == pytest.approx(1) and abs(found["neither"]) < 1e-9
+    wrong = conflict(model, SIGN, pairs, ("a", "b"), "c", num, seed=3, noise=noise[::-1], **HOW)
+    if noise[0] != noise[1]:  # the measure sees who has the noise
+        assert (wrong["a"] > wrong["b"]) != (found["a"] > found["b"])
+
+
+def test_opponents_are_of_another_class():
+    labels = torch.tensor([0, 0, 0, 1, 2, 2])
+    other = opponents(labels)
+    assert other.tolist() == [3, 3, 3, 4, 0, 0] and (labels[other] != labels).all()
+    with pytest.raises(ValueError, match="one class cannot be in conflict"):
+        opponents(torch.zeros(4))
+
+
+def test_every_pair_argues_before_every_third():
+    assert arguments(("a", "b", "c")) == [(("a", "b"), "c"), (("a", "c"), "b"), (("b", "c"), "a")]
+    assert arguments(("a", "b")) == [] and len(arguments(tuple("abcd"))) == 12
+
+
+def test_groups_are_counted_for_themselves():
+    right = torch.tensor([True, False, True, True])
+    assert by_group(right, torch.tensor([0, 0, 1, 1])) == {0: 0.5, 1: 1.0}
+
+
+def test_repeated_draws_have_the_posteriors_frequencies(world):
+    joint, model, pairs = world
+    values, _, labels, _ = pairs.rows(0, 40)
+    level = torch.full((40,), 1.5)
+    noisy = values["a"] + 1.5 * torch.randn(values["a"].shape, generator=torch.Generator().manual_seed(1))
+    classes = repeated(model, SIGN, {"a": noisy}, "c", 50, noise={"a": level}, **HOW)
+    assert classes.shape == (40, 50)
+    p = truth((noisy,), (1.5,))
+    assert (classes.float().mean(1) - p).abs().mean() < 1.2 * (p * (1 - p) / 50).sqrt().mean()
+    found = scores(classes, labels, 2)
+    assert found["coherence"] == pytest.approx(float((classes == labels[:, None]).double().mean()))
+    own = torch.where(labels == 1, p, 1 - p)
+    assert found["nll"] == pytest.approx(float(-own.log().mean()), abs=0.1)
+    assert histogram(classes, 2).sum(1).allclose(torch.ones(40).double())
