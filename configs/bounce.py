@@ -20,8 +20,9 @@ def get_config():
     c.loss.weight.picture, c.loss.weight.film, c.loss.weight.sound, c.loss.weight.caption = 0.6, 2.0, 1.0, 0.4
     c.loss.pattern.joint, c.loss.pattern.conditional = 0.25, 0.45
     c.loss.pattern.independent, c.loss.pattern.absent = 0.05, 0.25
+    c.loss.align.modality, c.loss.align.weight = "picture+film", 1.0
     c.optim.matrix_lr = 4e-3
-    c.train.steps = 20000
+    c.train.steps = 12500
     c.train.ema = 0.999
-    c.train.evaluate_every = 4000
+    c.train.evaluate_every = 3000
     return c
