@@ -1,3 +1,4 @@
+import functools
 import importlib.util
 import json
 import subprocess
@@ -12,6 +13,7 @@ from test_data import write_speech
 from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Items
+from jointdiff.evaluate import classifiers, judge
 from jointdiff.training import Trainer
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -35,6 +37,7 @@ def fake_data(monkeypatch, tmp_path):
     for name, shape in (("mnist", (28, 28)), ("fashion_mnist", (28, 28)), ("cifar10", (32, 32, 3))):
         monkeypatch.setitem(SOURCES, name, pictures(shape))
     write_speech(tmp_path)
+    monkeypatch.setitem(judge.TRAINERS, "small", functools.partial(classifiers.train_small, updates=2))
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
 
 
