@@ -1,6 +1,9 @@
 """A handwritten digit that flies and bounces: 16 frames of film, the knocks, a caption and the digit's picture, at 32 x 32.
 
 python -m jointdiff.main --config=configs/bounce.py --workdir=runs/bounce
+
+12500 steps of 0.65 s on one core, 2 hours and a quarter: sound and motion are in step then, digits in films have no shape yet
+(experiments/bounce).
 """
 
 from jointdiff.config import default, modality

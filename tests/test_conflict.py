@@ -9,7 +9,8 @@ from test_partners import exact_model
 from jointdiff.analytic import Mixture
 from jointdiff.data import Pairs
 from jointdiff.evaluate.calibration import histogram, repeated, scores
-from jointdiff.evaluate.conflict import arguments, by_group, conflict, opponents
+from jointdiff.evaluate.conflict import conflict, opponents
+from jointdiff.streams import stream
 
 SPREAD = 0.1  # standard deviation within a class; classes are at -.5 and .5 of every pixel
 HOW = {"sampler": "dpm_solver", "steps": 30}
@@ -41,8 +42,6 @@ def test_noise_that_is_known_gives_each_its_exact_weight(world, noise):
     num = 400
     found = conflict(model, SIGN, pairs, ("a", "b"), "c", num, seed=3, noise=noise, **HOW)
     values, _, labels, _ = pairs.rows(0, num)
-    from jointdiff.streams import stream
-
     other = opponents(labels)
     a = values["a"] + noise[0] * torch.randn(values["a"].shape, generator=stream(3, 92, 0))
     b = values["b"][other] + noise[1] * torch.randn(values["b"].shape, generator=stream(3, 92, 1))
@@ -61,16 +60,6 @@ def test_opponents_are_of_another_class():
     assert other.tolist() == [3, 3, 3, 4, 0, 0] and (labels[other] != labels).all()
     with pytest.raises(ValueError, match="one class cannot be in conflict"):
         opponents(torch.zeros(4))
-
-
-def test_every_pair_argues_before_every_third():
-    assert arguments(("a", "b", "c")) == [(("a", "b"), "c"), (("a", "c"), "b"), (("b", "c"), "a")]
-    assert arguments(("a", "b")) == [] and len(arguments(tuple("abcd"))) == 12
-
-
-def test_groups_are_counted_for_themselves():
-    right = torch.tensor([True, False, True, True])
-    assert by_group(right, torch.tensor([0, 0, 1, 1])) == {0: 0.5, 1: 1.0}
 
 
 def test_repeated_draws_have_the_posteriors_frequencies(world):

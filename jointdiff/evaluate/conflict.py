@@ -4,8 +4,6 @@ With clean conditions no data answer this: a row like that does not exist, and w
 noise whose size is known there is a right answer, p(class | both), in which each counts for as much as it can be trusted.
 """
 
-import itertools
-
 import torch
 
 from ..model import Model
@@ -49,13 +47,3 @@ def conflict(
     seen = judge.judge(model.sample(shown, num, seed, others, noise=levels, **how)[target])
     first, second = (float((seen == l).double().mean()) for l in (labels, labels[other]))
     return {given[0]: first, given[1]: second, "neither": 1 - first - second}
-
-
-def arguments(names: tuple[str, ...]) -> list[tuple[tuple[str, str], str]]:
-    """Every two modalities that can be in conflict, and every third that may have to decide: `((first, second), target)`."""
-    return [(two, n) for two in itertools.combinations(names, 2) for n in names if n not in two]
-
-
-def by_group(right: torch.Tensor, groups: torch.Tensor) -> dict[int, float]:
-    """The share that is right, `(N,)` bool, of each group `(N,)` for itself: of classes, or of speakers."""
-    return {int(g): float(right[groups == g].double().mean()) for g in groups.unique()}

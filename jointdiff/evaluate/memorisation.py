@@ -72,6 +72,6 @@ def measure(
         picture = np.concatenate([np.concatenate(cells(modality, line, False), axis=1) for line in lines])
         pictures.append(titled(picture, f"{name}: the closest of {num} samples, above, and their training items"))
         out[name] = found
-    height = max((p.shape[1] for p in pictures), default=1)
-    pictures = [np.pad(p, ((0, 12), (0, height - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
+    width = max((p.shape[1] for p in pictures), default=1)
+    pictures = [np.pad(p, ((0, 12), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
     return out, PIL.Image.fromarray(np.concatenate(pictures)) if pictures else None
