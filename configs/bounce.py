@@ -17,15 +17,17 @@ def get_config():
     c.modality.film = modality("video", "film", {"frames": 16, "fps": 16.0})
     c.modality.sound = modality("audio", "sound", {"fold": (1, 2), "window": 0.032})
     c.modality.caption = modality("text", "caption", {"cell": (6, 10), "lines": True})
-    c.backbone.unet.widths = (64, 128, 192)
+    c.backbone.unet.widths, c.backbone.unet.blocks = (64, 128, 192), (1, 2, 1)
     c.backbone.unet.attention = (False, True, True)
+    c.backbone.unet.frame_width = 48  # a film is 16 examples of a shape
     c.backbone.blank = True
-    c.loss.weight.picture, c.loss.weight.film, c.loss.weight.sound, c.loss.weight.caption = 0.6, 2.0, 1.0, 0.4
-    c.loss.pattern.joint, c.loss.pattern.conditional = 0.25, 0.45
+    c.loss.weight.picture, c.loss.weight.film, c.loss.weight.sound, c.loss.weight.caption = 0.5, 3.0, 1.0, 0.4
+    c.loss.given.caption, c.loss.given.film = 3.0, 2.0
+    c.loss.pattern.joint, c.loss.pattern.conditional = 0.2, 0.5
     c.loss.pattern.independent, c.loss.pattern.absent = 0.05, 0.25
     c.loss.align.modality, c.loss.align.weight = "picture+film", 1.0
     c.optim.matrix_lr = 4e-3
-    c.train.steps = 12500
+    c.train.steps = 8800
     c.train.ema = 0.999
-    c.train.evaluate_every = 3000
+    c.train.evaluate_every = 4400
     return c

@@ -67,6 +67,14 @@ class Layout:
         """`(C, H, W)` of one joint sample."""
         return (len(self.index), *self.grid)
 
+    def films(self) -> tuple[tuple[slice, slice], ...]:
+        """The channels and the parts of every modality that is made of several."""
+        out, first = [], 0
+        for name, count in self.parts.items():
+            out += [(self.slices[name], slice(first, first + count))] if count > 1 else []
+            first += count
+        return tuple(out)
+
     def check(self, names: Iterable[str]) -> tuple[str, ...]:
         """The names as a tuple; ValueError when one is not a modality of this layout."""
         names = tuple(names)

@@ -11,72 +11,13 @@ Peebles and Xie 2023, arXiv:2212.09748 (modulation with gates that start at 0); 
 Hu et al. 2018, arXiv:1709.01507.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .embedding import LevelEmbedding
-
-
-class Conv(nn.Module):
-    """A k x k convolution, k odd, whose weight is a matrix `(C_out, k k C_in)`; viewed as channels-last kernels."""
-
-    def __init__(self, c_in: int, c_out: int, k: int = 1, zero: bool = False):
-        super().__init__()
-        self.shape = (c_out, k, k, c_in)
-        self.weight = nn.Parameter(torch.empty(c_out, k * k * c_in))
-        self.bias = nn.Parameter(torch.zeros(c_out))
-        bound = 0.0 if zero else math.sqrt(3 / (k * k * c_in))
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.conv2d(x, self.weight.view(self.shape).permute(0, 3, 1, 2), self.bias, padding=self.shape[1] // 2)
-
-
-def norm(x: torch.Tensor) -> torch.Tensor:
-    """Layer normalisation over the channels of `(B, C, H, W)`."""
-    return F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)
-
-
-class Block(nn.Module):
-    """`x + gate * conv(silu(conv(silu(norm(x) (1 + scale) + shift))))`; scale, shift and gate come from `emb`."""
-
-    def __init__(self, width: int, emb_width: int, dropout: float):
-        super().__init__()
-        self.modulation = nn.Linear(emb_width, 3 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-        with torch.no_grad():
-            self.modulation.bias[2 * width :] = 0.3
-        self.conv1, self.conv2 = Conv(width, width, 3), Conv(width, width, 3)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
-        scale, shift, gate = self.modulation(emb)[:, :, None, None].chunk(3, dim=1)
-        h = self.conv1(F.silu(norm(x) * (1 + scale) + shift))
-        return x + gate * self.conv2(self.dropout(F.silu(h)))
-
-
-class Attention(nn.Module):
-    """Self-attention over the grid, with a residual connection that starts at 0."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} attention heads do not divide a width of {width}")
-        self.heads = heads
-        self.qkv, self.out = Conv(width, 3 * width), Conv(width, width, zero=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        b, c, h, w = x.shape
-        qkv = self.qkv(norm(x)).permute(0, 2, 3, 1).reshape(b, h * w, 3, self.heads, c // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        # written out: on a CPU the fused kernel's backward takes 8 times as long for the few positions of a low level
-        weight = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1)
-        y = (weight @ v).transpose(1, 2).reshape(b, h, w, c)
-        return x + self.out(y.permute(0, 3, 1, 2))
+from .frames import Frames
+from .layers import Attention, Block, Conv, norm
 
 
 class UNet(nn.Module):
@@ -89,9 +30,14 @@ class UNet(nn.Module):
         attention: whether each level ends in self-attention.
         patch: side of the patches; the network's first level is the grid divided by it.
         heads, dropout: of attention, of the blocks.
+        frame_width, frame_level: channels that every frame of a film has for itself, with weights that all frames share, and the
+            level on which the frames meet the rest; without a width, frames are channels as others are.
+        films: of every film its channels and its noise levels, as slices, one level a frame.
 
     A grid that the levels do not divide is padded with zeros and cut again.
     """
+
+    needs = ("films",)
 
     def __init__(
         self,
@@ -103,6 +49,9 @@ class UNet(nn.Module):
         patch=2,
         heads=4,
         dropout=0.0,
+        frame_width=0,
+        frame_level=1,
+        films=(),
     ):
         super().__init__()
         if not len(widths) == len(blocks) == len(attention):
@@ -110,6 +59,8 @@ class UNet(nn.Module):
                 f"widths, blocks and attention name {len(widths)}, {len(blocks)} and {len(attention)} "
                 "levels; expected the same number"
             )
+        if frame_width and not 0 <= frame_level < len(widths):
+            raise ValueError(f"frame_level {frame_level} is none of the {len(widths)} levels, 0 to {len(widths) - 1}")
         self.channels, self.modalities = channels, modalities
         self.patch, self.multiple = patch, patch * 2 ** (len(widths) - 1)
         emb_width = widths[-1]
@@ -129,6 +80,12 @@ class UNet(nn.Module):
             self.up.append(nn.ModuleDict({"resize": grow, "blocks": nn.ModuleList(up), "attend": attend}))
         self.skips = nn.ModuleList(Conv(w, w) for w in reversed(widths))
         self.last = Conv(widths[0], channels * patch**2, 3, zero=True)
+        self.films, self.frame_level = films if frame_width else (), frame_level
+        self.frames = nn.ModuleList()
+        for where, levels in self.films:
+            count = levels.stop - levels.start
+            size = (count, (where.stop - where.start) // count, patch * 2**frame_level, frame_width)
+            self.frames.append(Frames(*size, widths[frame_level], emb_width, dropout))
 
     def by_channel(self) -> dict[str, tuple[tuple, int, str]]:
         """The weights that belong to channels or parts: `{name: (shape to view it in, axis, "channels" or "parts")}`."""
@@ -149,19 +106,32 @@ class UNet(nn.Module):
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
         emb = self.embedding(noise_levels)
         act = F.silu(emb)
+        own = [frames.own(noise_levels[:, levels]) for frames, (_, levels) in zip(self.frames, self.films)]
         h = self.first(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
-        skips = []
+        skips, read, films = [], [], []
         for i, level in enumerate(self.down):
             h = level["resize"](F.pixel_unshuffle(h, 2) if i else h)
+            if i == self.frame_level:
+                for frames, (where, _), e in zip(self.frames, self.films, own):
+                    features, joined = frames.read(x[:, where], emb[:, None] + e)
+                    read.append(features)
+                    h = h + joined
             for block in level["blocks"]:
                 h = block(h, act)
             h = level["attend"](h)
             skips.append(h)
-        act = F.silu(emb + self.context(h.mean(dim=(2, 3))))
+        emb = emb + self.context(h.mean(dim=(2, 3)))
+        act = F.silu(emb)
         for i, level in enumerate(self.up):
             h = h + self.skips[i](skips.pop())
             for block in level["blocks"]:
                 h = block(h, act)
-            h = level["resize"](level["attend"](h))
+            h = level["attend"](h)
+            if i == len(self.up) - 1 - self.frame_level:
+                films = [f.write(h, r, emb[:, None] + e) for f, r, e in zip(self.frames, read, own)]
+            h = level["resize"](h)
             h = F.pixel_shuffle(h, 2) if i < len(self.up) - 1 else h
-        return F.pixel_shuffle(self.last(norm(h)), self.patch)[..., :height, :width]
+        out = F.pixel_shuffle(self.last(norm(h)), self.patch)
+        for film, (where, _) in zip(films, self.films):
+            out[:, where] += film
+        return out[..., :height, :width]
