@@ -49,7 +49,9 @@ def default() -> ConfigDict:
     c.backbone.unet.patch = 2  # the first level works at 1/patch of the resolution
     c.backbone.unet.heads = 4
     c.backbone.unet.dropout = 0.0
-    c.backbone.unet.frame_width = 0  # channels of every frame of a film, by weights that all share; 0: frames are channels
+    c.backbone.unet.frame_width = (
+        0  # channels of every frame of a film, by weights that all share; 0: frames are channels
+    )
     c.backbone.unet.frame_level = 1  # the level on which frames meet the rest
     c.backbone.mlp = ConfigDict({"width": 128, "depth": 3})
 

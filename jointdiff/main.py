@@ -47,6 +47,9 @@ flags.DEFINE_integer("num", None, "Samples (8), or test rows a direction and see
 flags.DEFINE_alias("count", "num")  # torchrun takes --num for an option of its own
 flags.DEFINE_integer("seed", 0, "Sample i depends on this seed and i alone.", lower_bound=0)
 flags.DEFINE_integer("seeds", 3, "Evaluation: number of seeds.", lower_bound=1)
+flags.DEFINE_bool(
+    "report", False, "Evaluation: also one web page of all there is to see, hear and measure, report.html."
+)
 flags.DEFINE_integer("batch", 64, "Samples computed at once.", lower_bound=1)
 flags.DEFINE_string("sampler", None, "Sampler; the config's when not named.")
 flags.DEFINE_integer("steps", None, "Sampler steps.", lower_bound=1)
@@ -153,7 +156,7 @@ def sample() -> None:
 
 def evaluate() -> None:
     from . import processes
-    from .evaluate import partners
+    from .evaluate import page, partners
     from .evaluate.table import evaluate as run
     from .evaluate.table import markdown, write
     from .files import folder_at_once, new_folder
@@ -168,16 +171,23 @@ def evaluate() -> None:
     outdir = pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "evaluation")
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
         seeds = tuple(range(FLAGS.seed, FLAGS.seed + FLAGS.seeds))
-        show = print if first else lambda line: None
+        show, own = print if first else lambda line: None, ""
         if model.config.data.manifest:  # also what needs no classes
             own = partners.measure(model, FLAGS.num or 64, FLAGS.seed, show, **how)
             if first:
                 partners.write(own, folder)
-            show(partners.markdown(own))
+            show(own := partners.markdown(own))
         result = run(model, FLAGS.num or 256, seeds, conditions, FLAGS.batch, show, **how)
         if result and first:
             write(result, folder)
             print(markdown(result))
+        if FLAGS.report:
+            measured = page.measure(model, min(FLAGS.num or 128, 128), FLAGS.seed, show, **how)
+            if first:
+                page.write(
+                    page.page(model, FLAGS.model or FLAGS.workdir, measured, result, own, FLAGS.seed, **how), folder
+                )
+                print(f"the page: {outdir / 'report.html'}")
 
 
 def search() -> None:

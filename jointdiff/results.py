@@ -137,11 +137,11 @@ class Samples(Mapping):
 
 
 def shown(picture: PIL.Image.Image | bytes, name: str, size: int = 96) -> str:
-    """A picture, or an animated file, in a web page, `size` pixels high."""
+    """A picture, or an animated file, in a web page, `size` pixels high, or as large as it is for 0."""
     data = picture if isinstance(picture, bytes) else png(picture)
     kind = kind_of(data)
     return (
-        f'<img alt="{html.escape(name)}" style="height:{size}px;image-rendering:pixelated" '
+        f'<img alt="{html.escape(name)}" style="{f"height:{size}px;" if size else ""}image-rendering:pixelated" '
         f'src="data:image/{kind};base64,{encoded(data)}">'
     )
 

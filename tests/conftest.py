@@ -1,5 +1,7 @@
 import functools
+import os
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -8,6 +10,10 @@ from absl import flags
 from absl.testing import flagsaver
 
 ROOT = pathlib.Path(__file__).parent.parent
+needs_browser = pytest.mark.skipif(
+    not (shutil.which("chromedriver") or "CI" in os.environ),
+    reason="needs a browser: apt-get install chromium chromium-driver",
+)
 torch.set_num_threads(min(2, torch.get_num_threads()))
 if not flags.FLAGS.is_parsed():
     flags.FLAGS([sys.argv[0]])
@@ -59,3 +65,23 @@ def command(workdir, tmp_path, monkeypatch):
         return tmp_path / "out"
 
     return run
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+        f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    downloads = tmp_path_factory.mktemp("downloads")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.downloads = downloads
+    yield driver
+    driver.quit()

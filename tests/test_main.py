@@ -1,12 +1,16 @@
 """The command line, on a model that is small but real in every part."""
 
 import json
+import os
+import re
+import time
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 from absl.testing import flagsaver
+from conftest import needs_browser
 from scipy.io import wavfile
 
 from jointdiff import config as cfg
@@ -123,6 +127,38 @@ def test_evaluation_covers_every_direction(command, quick_judges, capsys):
     assert set(result["ceilings"]) == {"image", "text", "audio"} and result["ceilings"]["text"] == 1.0
     assert "| text | audio | clean |" in (out / "coherence.md").read_text()
     assert "±" in capsys.readouterr().out
+
+
+@pytest.fixture
+def report(command, quick_judges):
+    return command(mode="evaluate", num=4, seeds=1, condition="clean", report=True) / "report.html"
+
+
+def test_the_report_is_whole_and_says_what_was_measured(report):
+    text = report.read_text()
+    for part in ("Samples", "Every direction", "Noise", "Conflict", "Calibration", "Memorisation", "Model card"):
+        assert f"<h2>{part}</h2>" in text
+    outside = re.sub(r'src="data:[^"]*"', "", text)
+    assert "<script" not in text and "src=" not in outside and "href=" not in outside and "url(" not in outside
+    assert text.count("<audio") == 4 * 4 and text.count("image → text") == 3  # in noise, its curve, and calibration
+
+
+@needs_browser
+def test_the_report_opens_without_a_network(report, driver):
+    driver.get(report.as_uri())
+    every = "return [...document.querySelectorAll('{}')].map(e => {})"
+    assert min(driver.execute_script(every.format("img", "e.complete ? e.naturalWidth : 0"))) > 0
+    sounds = lambda: driver.execute_script(every.format("audio", "e.duration"))
+    until = time.monotonic() + 20
+    while not all(sounds()) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert len(sounds()) == 16 and all(abs(s - 0.25) < 0.05 for s in sounds())
+    fetched = "return performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith('data:'))"
+    assert driver.execute_script(fetched) == []
+    assert driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    if folder := os.environ.get("SCREENSHOTS"):
+        driver.set_window_size(1200, 3000)
+        driver.save_screenshot(f"{folder}/report.png")
 
 
 def test_published_weights_give_the_same_samples(workdir, tmp_path):

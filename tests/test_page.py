@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shutil
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ import PIL.Image
 import PIL.ImageDraw
 import pytest
 import torch
+from conftest import needs_browser
 from scipy.io import wavfile
 
 import jointdiff
@@ -25,10 +25,6 @@ from jointdiff.page import session
 from jointdiff.page.turns import Runs
 
 SETTINGS = {"sampler": "ddim", "steps": 4, "condition": "clean", "guidance": 0.0}
-needs_browser = pytest.mark.skipif(
-    not (shutil.which("chromedriver") or "CI" in os.environ),
-    reason="needs a browser: apt-get install chromium chromium-driver",
-)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +162,7 @@ class Page:
         for i in range(session.MOST_RESULTS):
             for part in self.find(f'#result-{i} [data-modality="{name}"]'):
                 if part.is_displayed():
-                    inside = {"text": "code", "image": "img", "audio": "audio"}[what]
+                    inside = {"text": "code", "audio": "audio"}.get(what, "img")
                     element = part.find_element("css selector", inside)
                     out.append(element.text if what == "text" else element.get_attribute("src"))
         return out
@@ -178,37 +174,22 @@ class Page:
         self.click(f'#keep-{result} input[name="{name}"], #keep-{result} input[value="{name}"]')
 
 
-@pytest.fixture(scope="module")
-def served(model, tmp_path_factory):
+def serving(model, name, votes):
+    """A page at a free port, and its address."""
     from jointdiff.page import serve
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    votes = tmp_path_factory.mktemp("votes") / "votes.jsonl"
-    page, url = serve(model, "digits", votes, port=port, block=False)
-    yield url, votes
-    page.close()
+    return serve(model, name, votes, port=port, block=False)
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-        f"--user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    downloads = tmp_path_factory.mktemp("downloads")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.downloads = downloads
-    yield driver
-    driver.quit()
+def served(model, tmp_path_factory):
+    votes = tmp_path_factory.mktemp("votes") / "votes.jsonl"
+    page, url = serving(model, "digits", votes)
+    yield url, votes
+    page.close()
 
 
 @pytest.fixture
@@ -465,3 +446,34 @@ def test_nothing_is_wider_than_the_window(page, width, tmp_path):
         page.driver.set_window_size(width, min(height, 3000))
         page.driver.save_screenshot(f"{folder}/page_{width}.png")
     assert re.search(r"seeds \(0, 0\)", page.status())
+
+
+@needs_browser
+def test_a_film_is_given_and_plays(driver, tmp_path):
+    """A clip that is uploaded comes back as it is, frame by frame; one that is drawn is animated too."""
+    from test_video import clip, film_run, saved
+
+    served, url = serving(film_run(tmp_path), "films", tmp_path / "votes.jsonl")
+    try:
+        page = Page(driver, url)
+        page.open()
+        page.generate()
+        for source in page.results("film", "film"):
+            assert picture(source).n_frames == 4
+        page.role("film", "given")
+        saved(tmp_path / "mine.gif", mine := clip(4, seed=30))
+        page.wait(lambda: page.find("#value-film input[type=file]"))[0].send_keys(str(tmp_path / "mine.gif"))
+        page.wait(lambda: "mine" in "".join(e.text for e in page.find("#value-film")))
+        page.generate()
+        for source in page.results("film", "film"):
+            film = picture(source)
+            for i, frame in enumerate(mine):
+                film.seek(i)
+                side = film.height // len(frame)  # each pixel is a square of them
+                assert (
+                    abs(np.asarray(film.convert("L"))[side // 2 :: side, side // 2 :: side].astype(int) - frame).max()
+                    < 8
+                )
+        assert len(page.results("photo", "image")) == len(page.results("film", "film")) == 4
+    finally:
+        served.close()

@@ -183,10 +183,8 @@ def test_training_shows_ranges_of_parts():
     assert loss_on.all()
 
 
-@pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """A run on films and pictures of a table, and its folder."""
-    home = tmp_path_factory.mktemp("films")
+def film_run(home):
+    """A model of films and pictures of a table, run in a folder."""
     lines = ["film,photo"]
     for i in range(12):
         saved(home / f"{i}.gif", clip(4, seed=i))
@@ -199,7 +197,13 @@ def films(tmp_path_factory):
     c.train.evaluate_every, c.sample.steps, c.backbone.blank = 0, 3, True
     trainer = Trainer(c, home / "run")
     trainer.run()
-    return trainer.model(), home
+    return trainer.model()
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    home = tmp_path_factory.mktemp("films")
+    return film_run(home), home
 
 
 def test_a_tables_films_are_found(films):

@@ -16,6 +16,7 @@ import torch
 
 from ..data import Pairs, shown
 from ..model import Model
+from ..streams import stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,22 +49,29 @@ def coherence(
     seed: int = 0,
     start: int = 0,
     on_step: Callable | None = None,
+    noise: Mapping[str, float] | None = None,
     **how,
 ) -> dict[str, float]:
     """One direction's figures over `num` rows of `pairs` from row `start` on.
 
     Returns each generated modality's coherence with the condition (when there is one), and "joint": the share of samples
-    whose judges all agree, with the condition too when there is one. `how` goes to `Model.sample`.
+    whose judges all agree, with the condition too when there is one. To what is given, `noise` of these standard deviations is
+    added, and known to the sampler. `how` goes to `Model.sample`.
     """
     values, _, labels, _ = pairs.rows(start, num)
-    given = {n: values[n] for n in direction.given}
-    drawn = model.sample(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, **how)
+    given = {n: noised(values[n], (noise or {}).get(n, 0.0), seed, i) for i, n in enumerate(direction.given)}
+    drawn = model.sample(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, noise=noise, **how)
     seen = {n: judges[n].judge(drawn[n]) for n in direction.generated if n in judges}
     known = {n: shown(pairs, n, labels) for n in direction.given if n in pairs.shows}
     out = {n: fitting({**known, n: s}, pairs.shows) for n, s in seen.items()} if known else {}
     if seen:
         out["joint"] = fitting({**known, **seen}, pairs.shows)
     return {n: float(right.float().mean()) for n, right in out.items()}
+
+
+def noised(values: torch.Tensor, level: float, seed: int, key: int) -> torch.Tensor:
+    """The values with normal noise of this standard deviation, from a stream of its own for every key."""
+    return values + level * torch.randn(values.shape, generator=stream(seed, 92, key)) if level else values
 
 
 def fitting(read: Mapping[str, torch.Tensor], shows: Mapping[str, torch.Tensor]) -> torch.Tensor:

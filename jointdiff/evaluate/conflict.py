@@ -7,7 +7,7 @@ noise whose size is known there is a right answer, p(class | both), in which eac
 import torch
 
 from ..model import Model
-from ..streams import stream
+from .coherence import noised
 
 
 def opponents(labels: torch.Tensor) -> torch.Tensor:
@@ -39,9 +39,7 @@ def conflict(
     values, _, labels, _ = pairs.rows(start, num)
     other = opponents(labels)
     shown = {given[0]: values[given[0]], given[1]: values[given[1]][other]}
-    for key, (name, level) in enumerate(zip(given, noise)):
-        if level:
-            shown[name] = shown[name] + level * torch.randn(shown[name].shape, generator=stream(seed, 92, key))
+    shown = {n: noised(shown[n], level, seed, key) for key, (n, level) in enumerate(zip(given, noise))}
     others = [n for n in model.layout.names if n not in (*given, target)]
     levels = {n: level for n, level in zip(given, noise) if level}
     seen = judge.judge(model.sample(shown, num, seed, others, noise=levels, **how)[target])
