@@ -77,3 +77,57 @@ def test_mismatched_levels_are_refused():
         UNet(1, 1, widths=(8, 16), blocks=(1,), attention=(False, False))
     with pytest.raises(ValueError, match="3 attention heads do not divide"):
         UNet(1, 1, widths=(8, 16), blocks=(1, 1), attention=(False, True), heads=3)
+
+
+def of_frames(frame_width=8):
+    """A U-Net over a picture of one channel and a film of four frames of two; every weight awake, no frame with a place."""
+    torch.manual_seed(0)
+    films = ((slice(1, 9), slice(1, 5)),)
+    net = UNet(9, 5, (8, 16), (1, 1), (False, True), heads=2, frame_width=frame_width, films=films)
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    for frames in net.frames:
+        torch.nn.init.zeros_(frames.place)
+    return net.eval()
+
+
+def test_frames_share_their_weights(generator):
+    """What does not pass through the network around treats every frame alike, and none sees another."""
+    frames = of_frames().frames[0]
+    for p in frames.leave.parameters():
+        torch.nn.init.zeros_(p)
+    film, levels = torch.randn(2, 8, 8, 8, generator=generator), torch.randn(2, 4, generator=generator)
+    emb, trunk = torch.randn(2, 1, 16, generator=generator), torch.zeros(2, 16, 2, 2)
+
+    def alone(film, levels):
+        own = emb + frames.own(levels)
+        return frames.write(trunk, frames.read(film, own)[0], own)
+
+    out, order = alone(film, levels), torch.tensor([2, 0, 3, 1])
+    mixed = alone(film.unflatten(1, (4, 2))[:, order].flatten(1, 2), levels[:, order])
+    assert torch.allclose(mixed.unflatten(1, (4, 2)), out.unflatten(1, (4, 2))[:, order], atol=1e-5)
+    film[:, 2:4] += 1
+    changed = (alone(film, levels) - out).unflatten(1, (4, 2)).abs().amax((0, 2, 3, 4)) > 1e-4
+    assert changed.tolist() == [False, True, False, False]
+
+
+def test_frames_and_the_rest_reach_each_other(generator):
+    net = of_frames()
+    x, levels = torch.randn(2, 9, 16, 16, generator=generator), torch.zeros(2, 5)
+    base = net(x, levels)
+    for channel in (0, 4):  # the picture, a frame
+        moved = x.clone()
+        moved[:, channel, 3, 3] += 1
+        assert ((net(moved, levels) - base).abs().amax((0, 2, 3)) > 1e-5).all()
+    for part in range(5):
+        moved = levels.clone()
+        moved[:, part] = 0.5
+        assert ((net(x, moved) - base).abs().amax((0, 2, 3)) > 1e-5).all()
+    odd = net(x[..., :13, :15], levels)
+    assert odd.shape == (2, 9, 13, 15) and torch.allclose(net(x[1:], levels[1:]), base[1:], atol=1e-4)
+    assert not of_frames(0).frames and sum(p.numel() for p in of_frames(0).parameters()) < sum(p.numel() for p in net.parameters())
+
+
+def test_a_level_that_frames_do_not_have_is_refused():
+    with pytest.raises(ValueError, match="frame_level 2 is none of the 2 levels, 0 to 1"):
+        UNet(4, 4, (8, 16), (1, 1), (False, False), frame_width=8, frame_level=2, films=((slice(0, 4), slice(0, 4)),))
