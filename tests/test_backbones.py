@@ -125,7 +125,9 @@ def test_frames_and_the_rest_reach_each_other(generator):
         assert ((net(x, moved) - base).abs().amax((0, 2, 3)) > 1e-5).all()
     odd = net(x[..., :13, :15], levels)
     assert odd.shape == (2, 9, 13, 15) and torch.allclose(net(x[1:], levels[1:]), base[1:], atol=1e-4)
-    assert not of_frames(0).frames and sum(p.numel() for p in of_frames(0).parameters()) < sum(p.numel() for p in net.parameters())
+    assert not of_frames(0).frames and sum(p.numel() for p in of_frames(0).parameters()) < sum(
+        p.numel() for p in net.parameters()
+    )
 
 
 def test_a_level_that_frames_do_not_have_is_refused():

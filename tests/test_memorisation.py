@@ -4,8 +4,9 @@ import pytest
 import torch
 from test_partners import exact
 
+import jointdiff
 from jointdiff import hub
-from jointdiff.evaluate.memorisation import measure, memorisation, nearest
+from jointdiff.evaluate.memorisation import measure, memorisation, nearest, without_variants
 
 
 @pytest.fixture
@@ -60,3 +61,14 @@ def test_draws_of_the_exact_model_are_no_copies():
     drawn = model.sample(num=200, seed=5, sampler="dpm_solver", steps=20)
     found = memorisation(drawn["a"], values["a"][:200], values["a"][200:])
     assert abs(found["nearer"] - 0.5) < 3 * found["nearer error"]
+
+
+def test_variants_are_not_taken_for_memory(items):
+    """Samples and training items with an offset that held-out ones lack: nothing is remembered, and the originals say so."""
+    drawn, train, held_out = items
+    assert memorisation(drawn + 1, train + 1, held_out)["nearer"] > 0.9
+    found = memorisation(drawn + 1, train + 1, held_out, originals=train)
+    assert abs(found["nearer"] - 0.5) < 3 * found["nearer error"]
+    config = jointdiff.load("digits").config
+    assert config.modality.audio.source_options.variants == 16
+    assert without_variants(config).modality.audio.source_options.to_dict() == {"variants": 1}

@@ -11,6 +11,7 @@ Two measures, of items compared pixel by pixel in their channels:
 import numpy as np
 import PIL.Image
 import torch
+from ml_collections import ConfigDict
 from scipy.stats import mannwhitneyu
 
 from .. import build
@@ -31,8 +32,13 @@ def nearest(items: torch.Tensor, among: torch.Tensor, chunk: int = 4096) -> tupl
     return best / flat.shape[1] ** 0.5, place
 
 
-def memorisation(drawn: torch.Tensor, train: torch.Tensor, held_out: torch.Tensor, seed: int = 0) -> dict:
+def memorisation(
+    drawn: torch.Tensor, train: torch.Tensor, held_out: torch.Tensor, seed: int = 0, originals=None
+) -> dict:
     """Of samples `(N, C_m, H, W)`, and stored training and held-out items: the measures, and what each sample is nearest to.
+
+    Where training items are of other kinds than held-out ones, such as those with hiss, `originals` are those that are not: what
+    `nearer` compares must differ in nothing but in having been trained on.
 
     Returns `z`, `nearer` with its standard error under .5, the medians of the distances of samples and of held-out items, and
     `distance`, `place` `(N,)` of each sample's nearest training item.
@@ -41,9 +47,10 @@ def memorisation(drawn: torch.Tensor, train: torch.Tensor, held_out: torch.Tenso
     real = nearest(restored(held_out[: max(len(drawn), 1000)]), train)[0]
     n, m = len(distance), len(real)
     u = mannwhitneyu(distance.numpy(), real.numpy()).statistic
-    equal = min(len(train), len(held_out))
-    some = torch.randperm(len(train), generator=stream(seed, 93))[:equal].sort().values
-    known, fresh = nearest(drawn, train[some])[0], nearest(drawn, held_out[:equal])[0]
+    originals = train if originals is None else originals
+    equal = min(len(originals), len(held_out))
+    some = torch.randperm(len(originals), generator=stream(seed, 93))[:equal].sort().values
+    known, fresh = nearest(drawn, originals[some])[0], nearest(drawn, held_out[:equal])[0]
     return {
         "z": float((u - n * m / 2) / (n * m * (n + m + 1) / 12) ** 0.5),
         "nearer": float((known < fresh).double().mean() + (known == fresh).double().mean() / 2),
@@ -55,17 +62,27 @@ def memorisation(drawn: torch.Tensor, train: torch.Tensor, held_out: torch.Tenso
     }
 
 
+def without_variants(config) -> ConfigDict:
+    """The config whose sources give every training item once, as it is."""
+    config = ConfigDict(config.to_dict())
+    for entry in config.modality.values():
+        if "variants" in entry.source_options:
+            entry.source_options.variants = 1
+    return config
+
+
 def measure(
     model: Model, num: int = 256, seed: int = 0, most: int = 8, **how
 ) -> tuple[dict[str, dict], PIL.Image.Image]:
     """`num` samples from nothing of every modality that is no text, which would be a copy when it is right; and the `most` closest
     pairs of each as a picture, samples above, training items below."""
     train, test = (build.data(model.config, model.modalities, split) for split in ("train", "test"))
+    first = build.data(without_variants(model.config), model.modalities, "train")
     drawn, out, pictures = model.sample(num=num, seed=seed, **how), {}, []
     for name, modality in model.modalities.items():
         if getattr(modality, "reads", False):
             continue
-        found = memorisation(drawn[name], train.values[name], test.values[name], seed)
+        found = memorisation(drawn[name], train.values[name], test.values[name], seed, first.values[name])
         distance, place = found.pop("distance"), found.pop("place")
         closest = distance.argsort()[:most]
         lines = [drawn[name][closest], restored(train.values[name][place[closest]])]
