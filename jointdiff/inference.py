@@ -136,28 +136,44 @@ def expected(model, values: Mapping[str, Any], seed: int = 0) -> dict[str, torch
 
 
 @torch.no_grad()
-def embed(model, values: Mapping[str, Any], seed: int = 0) -> torch.Tensor:
-    """What the network makes of values as a whole, `(N, D)`: the mean over the grid of its lowest level.
+def maps(model, values: Mapping[str, Any], noise: float = 0.0, seed: int = 0) -> dict[str, torch.Tensor]:
+    """The means over the grid of the U-Net's levels, `{"down 0": (N, D), ..., "up 0": (N, D)}`, in the order they are made in.
 
-    The values, of one modality or several, enter clean and all else absent. ValueError for a network without such a
-    level.
+    The values, of one modality or several, enter with noise of this standard deviation, in units of the channels, which the network
+    knows of; all else is absent. ValueError for a network without levels.
     """
-    context = getattr(model.denoiser.network, "context", None)
-    if context is None:
-        raise ValueError(f"{type(model.denoiser.network).__name__} has no level that sums up the grid; the U-Net has")
+    network, sde, layout = model.denoiser.network, model.denoiser.sde, model.layout
+    if not hasattr(network, "down"):
+        raise ValueError(f"{type(network).__name__} has no levels to look into; the U-Net has")
     values, _, count = pair(model, values, None)
-    seen: list[torch.Tensor] = []
-    handle = context.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].float().cpu()))
+    last, seen, handles = len(network.up) - 1, {}, []
+    depths = {f"down {i}": level["attend"] for i, level in enumerate(network.down)}
+    depths |= {f"up {last - i}": level["attend"] for i, level in enumerate(network.up)}
+    keep = lambda name: lambda module, given, out: seen.setdefault(name, []).append(out.float().mean((2, 3)).cpu())
+    scale = layout.expand(torch.tensor([list(layout.scale.values())]))
+    y, mask = (v.to(model.device) for v in layout.observe(values, count))
+    known = sde.time(noise * scale.double()) if noise else torch.zeros_like(scale, dtype=torch.float64)
+    t = torch.where(mask, known.to(model.device), 1.0)
+    alpha, sigma = torch.where(mask, sde.alpha(t), 0.0).float(), sde.sigma(t).float()
     try:
+        handles += [module.register_forward_hook(keep(name)) for name, module in depths.items()]
         for first in range(0, count, 64):
-            part = {n: v[first : first + 64] for n, v in values.items()}
-            rows = len(next(iter(part.values())))
-            draw = SampleNoise(seed, rows, model.layout.shape, first, model.device)
-            denoise, wanted = model.conditioned(part, (), rows, draw)
-            denoise(draw(), torch.ones(1, 1, 1, 1, dtype=torch.float64, device=model.device))
+            part = y[first : first + 64]
+            draw = SampleNoise(seed, len(part), layout.shape, first, model.device)
+            with model.denoiser.precision():
+                model.denoiser(alpha * part + sigma * draw(), t)
     finally:
-        handle.remove()
-    return torch.cat(seen)
+        for handle in handles:
+            handle.remove()
+    return {name: torch.cat(seen[name]) for name in depths}
+
+
+def embed(model, values: Mapping[str, Any], seed: int = 0) -> torch.Tensor:
+    """What the network makes of values as a whole, `(N, D)`: the mean over the grid of its lowest level on the way up, where
+    modalities meet. The values, of one modality or several, enter clean and all else absent. See `maps`.
+    """
+    found = maps(model, values, seed=seed)
+    return found[f"up {len(found) // 2 - 1}"]
 
 
 def pair(model, values, given):

@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
     "config", None, "Training: a file in configs/. Fields: --config.train.steps=100", lock_config=True
 )
-flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate", "search", "serve"], "What to do.")
+flags.DEFINE_enum("mode", "train", ["train", "sample", "evaluate", "search", "graph", "serve"], "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run.")
 flags.DEFINE_string("model", None, "Shipped weights to use instead of a workdir.")
 flags.DEFINE_string("outdir", None, "Where samples or figures go; a new folder when not named.")
@@ -36,7 +36,10 @@ flags.DEFINE_enum(
     "expectation.",
 )  # fmt: skip
 flags.DEFINE_multi_string("query", [], "Search: NAME=VALUE, what is looked for. Repeatable.")
-flags.DEFINE_string("index", None, "Search: a folder of files, or a table of them.")
+flags.DEFINE_string("index", None, "Search, graph: a folder of files, or a table of them.")
+flags.DEFINE_list(
+    "path", [], "Graph: an item's name, then modalities: seven,image,audio asks where it leads through them."
+)
 flags.DEFINE_multi_string(
     "given_noise",
     [],
@@ -220,6 +223,26 @@ def search() -> None:
     print(f"written to {outdir}")
 
 
+def graph() -> None:
+    from . import processes
+    from .files import folder_at_once, new_folder
+    from .graph import Graph
+
+    if not FLAGS.index:
+        raise ValueError("a graph needs --index=FOLDER or a table: the items that are its nodes")
+    model, home = opened()
+    if processes.rank() > 0:
+        return
+    outdir = pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "graph")
+    with folder_at_once(outdir) as folder:
+        found = Graph.read(model, FLAGS.index, seed=FLAGS.seed)
+        found.write(folder / "graph.graphml")
+        found.picture().save(folder / "graph.png")
+        if FLAGS.path:
+            print(" -> ".join(found.follow(FLAGS.path[0], FLAGS.path[1:])))
+    print(f"written to {outdir}")
+
+
 def serve() -> None:
     try:
         import gradio  # noqa: F401
@@ -250,7 +273,15 @@ def main(argv) -> None:
 
     try:
         with processes.together():
-            {"train": train, "sample": sample, "evaluate": evaluate, "search": search, "serve": serve}[FLAGS.mode]()
+            modes = {
+                "train": train,
+                "sample": sample,
+                "evaluate": evaluate,
+                "search": search,
+                "graph": graph,
+                "serve": serve,
+            }
+            modes[FLAGS.mode]()
         log_memory()
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"jointdiff: {error}")

@@ -224,6 +224,7 @@ class Model:
     conditioned = inference.conditioned
     log_prob = inference.log_prob
     classify = inference.classify
+    maps = inference.maps
     embed = inference.embed
     expected = inference.expected
     best = best

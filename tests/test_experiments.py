@@ -100,6 +100,18 @@ def test_noisy_text(tmp_path, tiny_model):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name, files", [
+    ("conflict", {"winners.png", "gaps.png"}),
+    ("memorisation", {"run_closest.png"}),
+    ("alignment", {"depths.png", "meeting.png", "graph.png", "graph.graphml"}),
+])  # fmt: skip
+def test_what_goes_on_in_a_model(name, files, tmp_path, tiny_model):
+    table = quick(name, tmp_path, f"--model={tiny_model}")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", *files}
+    assert quick(name, tmp_path, f"--model={tiny_model}") == table  # nothing was left to do
+
+
+@pytest.mark.slow
 def test_missing_sensor(tmp_path):
     quick("missing_sensor", tmp_path)
     result = json.loads((tmp_path / "out" / "result.json").read_text())

@@ -26,6 +26,7 @@ ORDER = [
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "search", "votes"},
+    {"graph"},
     {"align", "grow", "journal", "page"},
     {"training"},
     {"main"},

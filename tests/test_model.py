@@ -342,7 +342,7 @@ def test_embeddings_of_a_class_lie_together(model):
     right = [words[i] == words[j] for i, j in enumerate(distance.argmin(1).tolist())]
     assert sum(right) >= 36, sum(right)
     model.denoiser.network = torch.nn.Identity()
-    with pytest.raises(ValueError, match="Identity has no level that sums up the grid; the U-Net has"):
+    with pytest.raises(ValueError, match="Identity has no levels to look into; the U-Net has"):
         model.embed({"image": torch.zeros(1, 1, 8, 8)})
 
 

@@ -109,3 +109,15 @@ def test_the_command_writes_a_ranking_and_a_sheet(folder, command, capsys):
         command(mode="search", query=["text=six"], index=None)
     with pytest.raises(SystemExit, match="expected NAME=VALUE"):
         command(mode="search", query=["text"], index=str(folder / "files"))
+
+
+def test_a_graph_of_ones_own_files(command, folder, tmp_path, capsys):
+    out = command(mode="graph", index=str(folder / "t.csv"), path=["six", "image"])
+    assert sorted(p.name for p in out.iterdir()) == ["graph.graphml", "graph.png"]
+    said = capsys.readouterr().out
+    assert "six -> " in said and "written to" in said
+    with pytest.raises(SystemExit, match="a graph needs --index"):
+        command(mode="graph", index=None, outdir=str(tmp_path / "b"))
+    with pytest.raises(SystemExit, match="no node is called 'sixty'"):
+        command(mode="graph", index=str(folder / "t.csv"), path=["sixty", "image"], outdir=str(tmp_path / "c"))
+    assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
