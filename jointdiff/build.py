@@ -227,29 +227,35 @@ def encoded(config, name: str, modality, split: str) -> tuple[Stored | torch.Ten
 
 def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | Table:
     """The rows of a split, encoded."""
+    if not 0 <= config.data.missing < 1:
+        raise ValueError(f"config.data.missing = {config.data.missing}; expected a share from 0 to below 1")
+    out = rows(config, modalities, split, show)
+    out.mirrored = tuple(n for n in modalities if config.modality[n].mirror and split == "train")
+    out.missing = config.data.missing if split == "train" else 0.0
+    return out
+
+
+def rows(config, modalities: dict[str, Any], split: str, show) -> Pairs | Table:
+    """Those of a table, those that a scene makes, or items of sources that are paired by class."""
     if config.data.per_class and (config.data.manifest or config.data.scene.name):
         raise ValueError(
             "config.data.per_class is for sources that are paired by class; a table or a scene has rows of its own"
         )
     if config.data.manifest:
-        table = Manifest.open(config.data.manifest, config.data.outside).table(
+        return Manifest.open(config.data.manifest, config.data.outside).table(
             modalities, split, config.seed, config.data.on_error, show, cache_root(config)
         )
-        table.mirrored = mirrored(config, modalities, split)
-        return table
     values, labels = {}, {}
     for name, kind in modalities.items():
         values[name], labels[name] = encoded(config, name, kind, split)
     if made := scene(config, split):
-        rows, worlds = torch.arange(len(made.worlds)), torch.from_numpy(made.worlds)
+        places, worlds = torch.arange(len(made.worlds)), torch.from_numpy(made.worlds)
         shows = {n: torch.from_numpy(made.shows[s]) for n in values if (s := config.modality[n].source) in made.shows}
-        table = Table(values, dict.fromkeys(values, rows), worlds, config.seed, shows)
-        table.mirrored = mirrored(config, modalities, split)
-        return table
+        return Table(values, dict.fromkeys(values, places), worlds, config.seed, shows)
     if config.data.per_class and split == "train":
         for name in values:
             values[name], labels[name] = fewest(values[name], labels[name], config.data.per_class)
-    return Pairs(values, labels, config.seed, mirrored(config, modalities, split))
+    return Pairs(values, labels, config.seed)
 
 
 def fewest(values: Stored | torch.Tensor, labels: np.ndarray, count: int) -> tuple[Stored | torch.Tensor, np.ndarray]:
@@ -257,8 +263,3 @@ def fewest(values: Stored | torch.Tensor, labels: np.ndarray, count: int) -> tup
     rows = np.sort(np.concatenate([np.flatnonzero(labels == k)[:count] for k in np.unique(labels)]))
     few = torch.from_numpy(rows)
     return (Stored(values.file, few) if isinstance(values, Stored) else values[few]), labels[rows]
-
-
-def mirrored(config, modalities, split: str) -> tuple[str, ...]:
-    """The modalities of which training sees mirrored items."""
-    return tuple(n for n in modalities if config.modality[n].mirror and split == "train")

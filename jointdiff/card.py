@@ -12,6 +12,7 @@ ABOUT = {  # of every source: what it is, by whom, its licence
     "mnist": "MNIST, Y. LeCun and C. Cortes, widely stated as CC BY-SA 3.0",
     "fashion_mnist": "Fashion-MNIST, Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747, MIT",
     "cifar10": "CIFAR-10, A. Krizhevsky 2009, no licence stated",
+    "polymnist": "MNIST's digits on crops of the user's pictures, as Sutter et al. 2021, arXiv:2105.02470",
     "spoken_digits": "Free Spoken Digit Dataset, Z. Jackson et al., CC BY-SA 4.0",
     "manifest": "own data",
 }

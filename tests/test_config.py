@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from test_data import write_speech
+from test_data import write_backgrounds, write_speech
 
 from jointdiff import build
 from jointdiff import config as cfg
@@ -37,6 +37,7 @@ def fake_data(monkeypatch, tmp_path):
     for name, shape in (("mnist", (28, 28)), ("fashion_mnist", (28, 28)), ("cifar10", (32, 32, 3))):
         monkeypatch.setitem(SOURCES, name, pictures(shape))
     write_speech(tmp_path)
+    write_backgrounds(tmp_path)
     monkeypatch.setitem(judge.TRAINERS, "small", functools.partial(classifiers.train_small, updates=2))
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
 

@@ -1,9 +1,10 @@
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from scipy.io import wavfile
 
-from jointdiff.data import SOURCES, Pairs, encode_source
+from jointdiff.data import SOURCES, Items, Pairs, encode_source
 from jointdiff.data.sources import DIGITS
 from jointdiff.data.tones import COLUMNS, ROWS, dtmf
 from jointdiff.modalities import Image
@@ -192,3 +193,59 @@ def test_half_of_the_rows_are_mirrored_together_and_the_rest_is_as_without():
         assert torch.equal(two.values[n][flipped[n]], one.values[n][flipped[n]].flip(3))
     parts = [turned.rows(s, 200) for s in (230, 30)]
     assert torch.equal(torch.cat([parts[1].values["a"], parts[0].values["a"]]), two.values["a"])
+
+
+def test_some_of_what_rows_have_is_missing_and_never_all():
+    data, share = pairs(4), 0.4
+    whole = data.rows(0, 3000)
+    data.missing = share
+    rows = data.rows(0, 3000)
+    assert rows.present.any(1).all()
+    # of three each is kept unless its own draw is below the share, but for the highest of three that all are
+    kept = (1 - share) + share**3 / 3
+    assert all(abs(rows.present[:, i].float().mean() - kept) < 0.04 for i in range(3))
+    for i, name in enumerate(rows.values):
+        there = rows.present[:, i]
+        assert (
+            torch.equal(rows.values[name][there], whole.values[name][there]) and (rows.values[name][~there] == 0).all()
+        )
+        assert torch.equal(rows.index[name], torch.where(there, whole.index[name], -1))
+    again = data.rows(1000, 50)
+    assert torch.equal(again.present, rows.present[1000:1050]) and torch.equal(
+        again.index["a"], rows.index["a"][1000:1050]
+    )
+
+
+def write_backgrounds(root, views=5):
+    folder = root / "polymnist_backgrounds"
+    folder.mkdir(parents=True)
+    for i in range(views):
+        colours = np.random.default_rng(i).integers(0, 256, (40, 36, 3), dtype=np.uint8)
+        PIL.Image.fromarray(colours).save(folder / f"{i}.png")
+
+
+def test_views_are_digits_inverted_on_crops_of_their_background(tmp_path, monkeypatch):
+    """Inverted back inside of the digit, an item is a crop of its view's picture, the same every time and another for each item."""
+    digits = np.random.default_rng(9).integers(0, 256, (30, 28, 28), dtype=np.uint8)
+    monkeypatch.setitem(SOURCES, "mnist", lambda root, split: Items(digits, np.arange(30) % 10))
+    write_backgrounds(tmp_path)
+    for view in (0, 3):
+        items = SOURCES["polymnist"](tmp_path, "train", view)
+        assert items.raw.shape == (30, 28, 28, 3) and np.array_equal(items.labels, np.arange(30) % 10)
+        picture = np.asarray(PIL.Image.open(tmp_path / "polymnist_backgrounds" / f"{view}.png"))
+        places = set()
+        for item, digit in zip(items.raw, digits):
+            crop = np.where(digit[:, :, None] > 128, 255 - item, item)
+            found = [
+                (y, x) for y in range(13) for x in range(9) if np.array_equal(crop, picture[y : y + 28, x : x + 28])
+            ]
+            places.update(found)
+            assert len(found) == 1
+        assert len(places) > 15
+        assert np.array_equal(items.raw, SOURCES["polymnist"](tmp_path, "train", view).raw)
+        assert not np.array_equal(items.raw, SOURCES["polymnist"](tmp_path, "test", view).raw)
+    with pytest.raises(FileNotFoundError, match="view 5 wants picture number 6 .* has 5. Put pictures there"):
+        SOURCES["polymnist"](tmp_path, "train", 5)
+    PIL.Image.new("RGB", (20, 60)).save(tmp_path / "polymnist_backgrounds" / "5.png")
+    with pytest.raises(ValueError, match="20 x 60, smaller than a crop of 28"):
+        SOURCES["polymnist"](tmp_path, "train", 5)

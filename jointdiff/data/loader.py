@@ -47,14 +47,15 @@ class Pairs:
 
     `values[name]` is `(N_m, C_m, H, W)`, stored, and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
     modality once; its partners are drawn anew from the same class. Items of the modalities `mirrored` are mirrored in half
-    of the rows. Where a class has no item in a modality, the row lacks it: `present` is False there and the values are 0.
+    of the rows. Where a class has no item in a modality, the row lacks it: `present` is False there and the values are 0. With
+    `missing` every row lacks each of its modalities as often as that, but never all.
     `shows[name]` `(classes,)` says what each class shows in a modality: itself.
     """
 
     def __init__(
         self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0, mirrored: tuple = ()
     ):
-        self.values, self.seed, self.mirrored = values, seed, mirrored
+        self.values, self.seed, self.mirrored, self.missing = values, seed, mirrored, 0.0
         self.labels = {n: torch.as_tensor(l).long() for n, l in labels.items()}
         for name in values:
             if len(values[name]) != len(self.labels[name]) or not len(values[name]):
@@ -106,7 +107,8 @@ class Table:
         seed: int = 0,
         shows: dict[str, torch.Tensor] | None = None,
     ):
-        self.values, self.index, self.classes, self.seed, self.mirrored = values, index, classes, seed, ()
+        self.values, self.index, self.classes, self.seed = values, index, classes, seed
+        self.mirrored, self.missing = (), 0.0
         own = torch.arange(max(int(classes.max()) + 1, 1))
         self.shows = dict.fromkeys(values, own) if shows is None else shows
         self.labels = {n: shown(self, n, classes[(i >= 0).nonzero()[:, 0]]) for n, i in index.items()}
@@ -139,6 +141,12 @@ def turned_rows(data, epoch: int) -> torch.Tensor:
     return torch.rand(len(data), generator=stream(data.seed, 13, epoch)) < 0.5
 
 
+def left_rows(data, epoch: int, has: torch.Tensor) -> torch.Tensor:
+    """What an epoch's rows keep of what they have, `has` `(rows, M)` bool: each modality but for a share, and always one."""
+    chance = torch.rand(has.shape, generator=stream(data.seed, 14, epoch)).masked_fill(~has, -1.0)
+    return has & ((chance >= data.missing) | (chance == chance.amax(1, keepdim=True)))
+
+
 def gather(data, start: int, count: int) -> Rows:
     """Rows start ... start + count of the endless sequence of epochs of `data.plan`."""
     picked, labels, turned = {n: [] for n in data.values}, [], []
@@ -146,6 +154,9 @@ def gather(data, start: int, count: int) -> Rows:
         epoch, at = divmod(start, len(data))
         take = min(count, len(data) - at)
         index, label = data.plan(epoch)
+        if data.missing:
+            kept = left_rows(data, epoch, torch.stack([index[n] >= 0 for n in data.values], 1))
+            index = {n: torch.where(k, index[n], -1) for n, k in zip(data.values, kept.T)}
         for name in data.values:
             picked[name].append(index[name][at : at + take])
         labels.append(label[at : at + take])

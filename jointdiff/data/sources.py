@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from .items import Items
+from .polymnist import background, pasted
 from .speech import spoken_digits
 from .tones import dtmf
 
@@ -72,6 +73,13 @@ def handwritten(root: pathlib.Path, split: str, variants: int = 1, seed: int = 0
     return Items((np.concatenate(out) * 255).round().clip(0, 255).astype(np.uint8), np.tile(labels, len(out)))
 
 
+def polymnist(root: pathlib.Path, split: str, view: int = 0, source: str = "mnist") -> Items:
+    """A view of PolyMNIST, uint8 `(N, 28, 28, 3)`: the digits of a source on crops of the view's background. See `polymnist.py`."""
+    items = SOURCES[source](root, split)
+    picture = background(root, view, max(items.raw.shape[1:3]))
+    return Items(pasted(items.raw, picture, np.random.default_rng([10, view, split == "train"])), items.labels)
+
+
 def words(root: pathlib.Path, split: str, classes: str = "digits") -> Items:
     """The names of the classes, one item a class; the same for train and test."""
     if classes not in CLASSES:
@@ -92,5 +100,6 @@ SOURCES = {
     "mnist": _torchvision("MNIST", "MNIST/raw"),
     "fashion_mnist": _torchvision("FashionMNIST", "FashionMNIST/raw"),
     "cifar10": _torchvision("CIFAR10", "cifar-10-batches-py"),
+    "polymnist": polymnist,
     "spoken_digits": spoken_digits,
 }

@@ -1,0 +1,32 @@
+"""PolyMNIST: five views of a digit, each written by another hand and pasted on a background of its own; 15 channels at 28 x 28.
+
+python -m jointdiff.main --config=configs/polymnist.py --workdir=runs/polymnist
+python -m jointdiff.main --config=configs/polymnist.py:half --workdir=runs/half
+
+The backgrounds are pictures in polymnist_backgrounds/ under the data root, one a view. With `half` every row of training lacks
+each of its views as often as not, but never all. Nothing but the views is used to train, no label.
+"""
+
+from jointdiff.config import default, modality
+
+
+def get_config(variant=""):
+    if variant not in ("", "half"):
+        raise ValueError(f"unknown variant {variant!r}; there is 'half'")
+    c = default()
+    c.data.grid = (28, 28)
+    c.data.modalities = tuple(f"view{i}" for i in range(5))
+    for i, name in enumerate(c.data.modalities):
+        c.modality[name] = modality("image", "polymnist", {"mode": "RGB"}, {"view": i})
+    c.data.missing = 0.5 if variant else 0.0
+    c.backbone.unet.widths, c.backbone.unet.blocks = (96, 192), (2, 2)
+    c.backbone.unet.attention = (False, True)
+    c.backbone.blank = True
+    c.loss.pattern.joint, c.loss.pattern.conditional = 0.25, 0.4
+    c.loss.pattern.independent, c.loss.pattern.absent = 0.05, 0.3
+    c.loss.given = dict.fromkeys(c.data.modalities, 1.0)  # sets of all sizes, the small ones more often
+    c.optim.matrix_lr = 4e-3
+    c.train.steps = 20000
+    c.train.ema = 0.999
+    c.train.evaluate_every = 5000
+    return c
