@@ -91,7 +91,7 @@ def denoiser(config, layout: Layout, data_mean=None, data_std=None, dtype=torch.
     """A new denoiser with weights drawn from `config.seed`."""
     name = config.backbone.name
     cls = lookup(BACKBONES, name, "backbone")
-    options = {**plain(config.backbone[name]), **needed(cls, grid=layout.grid, films=layout.films())}
+    options = {**plain(config.backbone[name]), **needed(cls, grid=layout.grid, streams=layout.streams())}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = cls(layout.shape[0], sum(layout.parts.values()), **options)

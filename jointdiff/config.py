@@ -41,7 +41,7 @@ def default() -> ConfigDict:
     c.sde.ve = ConfigDict({"sigma_min": 0.01, "sigma_max": 50.0})
 
     c.backbone = ConfigDict()
-    c.backbone.name = "unet"  # unet, mlp
+    c.backbone.name = "unet"  # unet: all channels in one; late: one a modality, that meet; tokens: a transformer; mlp
     c.backbone.blank = False  # what is absent is shown to it as zeros, not as noise: what is there is found sooner
     c.backbone.unet = ConfigDict()
     c.backbone.unet.widths = (64, 128, 192)  # channels of each level; each halves the grid
@@ -54,6 +54,9 @@ def default() -> ConfigDict:
         0  # channels of every frame of a film, by weights that all share; 0: frames are channels
     )
     c.backbone.unet.frame_level = 1  # the level on which frames meet the rest
+    c.backbone.tokens = ConfigDict({"width": 192, "depth": 6, "heads": 4, "patch": 4, "dropout": 0.0})
+    c.backbone.late = ConfigDict({"widths": (32, 64, 96), "blocks": (1, 1, 1), "meeting": (False, True, True)})
+    c.backbone.late.update({"patch": 2, "heads": 4, "dropout": 0.0})
     c.backbone.mlp = ConfigDict({"width": 128, "depth": 3})
 
     c.loss = ConfigDict()

@@ -143,12 +143,10 @@ def maps(model, values: Mapping[str, Any], noise: float = 0.0, seed: int = 0) ->
     knows of; all else is absent. ValueError for a network without levels.
     """
     network, sde, layout = model.denoiser.network, model.denoiser.sde, model.layout
-    if not hasattr(network, "down"):
+    if not hasattr(network, "levels"):
         raise ValueError(f"{type(network).__name__} has no levels to look into; the U-Net has")
     values, _, count = pair(model, values, None)
-    last, seen, handles = len(network.up) - 1, {}, []
-    depths = {f"down {i}": level["attend"] for i, level in enumerate(network.down)}
-    depths |= {f"up {last - i}": level["attend"] for i, level in enumerate(network.up)}
+    depths, seen, handles = network.levels(), {}, []
     keep = lambda name: lambda module, given, out: seen.setdefault(name, []).append(out.float().mean((2, 3)).cpu())
     scale = layout.expand(torch.tensor([list(layout.scale.values())]))
     y, mask = (v.to(model.device) for v in layout.observe(values, count))

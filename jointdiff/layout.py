@@ -11,6 +11,7 @@ A modality may be made of parts, such as a film of frames: each part has a noise
 others drawn. "film[0:3]" names its first three, as slices do in Python. Chen et al. 2024, arXiv:2407.01392 (a time a frame).
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -67,13 +68,10 @@ class Layout:
         """`(C, H, W)` of one joint sample."""
         return (len(self.index), *self.grid)
 
-    def films(self) -> tuple[tuple[slice, slice], ...]:
-        """The channels and the parts of every modality that is made of several."""
-        out, first = [], 0
-        for name, count in self.parts.items():
-            out += [(self.slices[name], slice(first, first + count))] if count > 1 else []
-            first += count
-        return tuple(out)
+    def streams(self) -> tuple[tuple[slice, slice], ...]:
+        """The channels and the parts of every modality."""
+        ends = list(itertools.accumulate(self.parts.values(), initial=0))
+        return tuple(zip(self.slices.values(), itertools.starmap(slice, itertools.pairwise(ends))))
 
     def check(self, names: Iterable[str]) -> tuple[str, ...]:
         """The names as a tuple; ValueError when one is not a modality of this layout."""

@@ -1,4 +1,4 @@
-"""Command line: train, sample in any direction, evaluate, search, draw a graph, open a page in the browser. Flags and dispatch only.
+"""Command line: train, sample in any direction, evaluate, search, draw a graph, open a page. Flags and dispatch only.
 
 python -m jointdiff.main --config=configs/keypad.py --workdir=runs/keypad
 python -m jointdiff.main --mode=sample --workdir=runs/keypad --given=text=seven

@@ -22,7 +22,7 @@ def optimizers(network: nn.Module, c, beside: nn.Module | None = None) -> list[t
     """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else, `beside` too."""
     if c.name not in ("adamw", "muon"):
         raise ValueError(f"unknown optimizer {c.name!r}; there are adamw, muon")
-    outer = {"first", "last", "embedding"}
+    outer = {"first", "last", "embedding", "own"}
     matrices = [
         p for n, p in network.named_parameters() if c.name == "muon" and p.ndim == 2 and outer.isdisjoint(n.split("."))
     ]

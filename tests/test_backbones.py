@@ -6,11 +6,22 @@ import torch
 from jointdiff.backbones import BACKBONES, UNet
 
 
+def streams(channels, modalities):
+    """Channels and noise levels of modalities, the first of which has the channels that are left over; of too few, one film."""
+    if channels < modalities:
+        return ((slice(0, channels), slice(0, modalities)),)
+    ends = [channels - modalities + i for i in range(1, modalities + 1)]
+    return tuple((slice(e - 1 if i else 0, e), slice(i, i + 1)) for i, e in enumerate(ends))
+
+
 def small(name, channels, modalities, grid):
     options = {
         "unet": {"widths": (8, 16), "blocks": (1, 1), "attention": (False, True), "heads": 2},
+        "tokens": {"grid": grid, "streams": streams(channels, modalities), "width": 16, "depth": 2, "heads": 2, "patch": 2},
+        "late": {"grid": grid, "streams": streams(channels, modalities), "widths": (8, 16), "blocks": (1, 1),
+                 "meeting": (False, True), "heads": 2},
         "mlp": {"grid": grid, "width": 16},
-    }[name]
+    }[name]  # fmt: skip
     torch.manual_seed(0)
     net = BACKBONES[name](channels, modalities, **options)
     for p in net.parameters():  # outputs start at 0: wake them
@@ -52,6 +63,14 @@ def test_it_learns_a_function_of_the_level(name, generator):
     torch.manual_seed(0)
     options = {
         "unet": {"widths": (16, 32), "blocks": (1, 1), "attention": (False, False)},
+        "tokens": {"grid": (4, 4), "streams": streams(2, 1), "width": 32, "depth": 2, "patch": 2},
+        "late": {
+            "grid": (4, 4),
+            "streams": streams(2, 1),
+            "widths": (16, 32),
+            "blocks": (1, 1),
+            "meeting": (False, False),
+        },
         "mlp": {"grid": (4, 4), "width": 64},
     }[name]
     net = BACKBONES[name](2, 1, **options)
@@ -72,7 +91,38 @@ def test_the_unet_starts_at_zero(generator):
     assert (y == 0).all()
 
 
+@pytest.mark.parametrize("name", ["tokens", "late"])
+def test_modalities_meet_only_where_they_should(name, generator):
+    """Without their meetings streams are networks of their own; with them, each reaches every other."""
+    net, x, levels = small(name, 4, 3, (8, 8)), torch.randn(2, 4, 8, 8, generator=generator), torch.zeros(2, 3)
+
+    def reached():
+        moved = x.clone()
+        moved[:, 2] += 1  # the second of three modalities, of 2, 1 and 1 channels
+        return ((net(moved, levels) - net(x, levels)).abs().amax((0, 2, 3)) > 1e-5).tolist()
+
+    assert reached() == [True] * 4
+    if name == "late":
+        for module in net.modules():
+            if hasattr(module, "place"):
+                for out in module.out:
+                    torch.nn.init.zeros_(out.weight)
+        torch.nn.init.zeros_(net.context.weight)
+    else:
+        for layer in net.layers:
+            torch.nn.init.zeros_(layer.out.weight)
+    assert reached() == [False, False, True, False]
+
+
 def test_mismatched_levels_are_refused():
+    with pytest.raises(ValueError, match="2, 1 and 2 levels"):
+        BACKBONES["late"](1, 1, (8, 8), streams(1, 1), widths=(8, 16), blocks=(1,), meeting=(False, False))
+    for name, width in (
+        ("tokens", {"width": 16}),
+        ("late", {"widths": (8, 16), "blocks": (1, 1), "meeting": (False, True)}),
+    ):
+        with pytest.raises(ValueError, match="3 attention heads do not divide"):
+            BACKBONES[name](1, 1, (8, 8), streams(1, 1), heads=3, **width)
     with pytest.raises(ValueError, match="2, 1 and 2 levels"):
         UNet(1, 1, widths=(8, 16), blocks=(1,), attention=(False, False))
     with pytest.raises(ValueError, match="3 attention heads do not divide"):
@@ -82,8 +132,8 @@ def test_mismatched_levels_are_refused():
 def of_frames(frame_width=8):
     """A U-Net over a picture of one channel and a film of four frames of two; every weight awake, no frame with a place."""
     torch.manual_seed(0)
-    films = ((slice(1, 9), slice(1, 5)),)
-    net = UNet(9, 5, (8, 16), (1, 1), (False, True), heads=2, frame_width=frame_width, films=films)
+    streams = ((slice(0, 1), slice(0, 1)), (slice(1, 9), slice(1, 5)))
+    net = UNet(9, 5, (8, 16), (1, 1), (False, True), heads=2, frame_width=frame_width, streams=streams)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.2)
     for frames in net.frames:
@@ -132,4 +182,4 @@ def test_frames_and_the_rest_reach_each_other(generator):
 
 def test_a_level_that_frames_do_not_have_is_refused():
     with pytest.raises(ValueError, match="frame_level 2 is none of the 2 levels, 0 to 1"):
-        UNet(4, 4, (8, 16), (1, 1), (False, False), frame_width=8, frame_level=2, films=((slice(0, 4), slice(0, 4)),))
+        UNet(4, 4, (8, 16), (1, 1), (False, False), frame_width=8, frame_level=2, streams=((slice(0, 4), slice(0, 4)),))

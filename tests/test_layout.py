@@ -50,3 +50,12 @@ def test_a_scaled_modality_is_larger_inside_and_itself_outside():
 def test_a_scale_is_a_number_above_0(scale):
     with pytest.raises(ValueError, match="'b' has a scale of"):
         Layout({"a": 1, "b": 2}, (2, 2), {"b": scale})
+
+
+def test_streams_are_the_channels_and_parts_of_each_modality():
+    layout = Layout({"a": 1, "film": 6, "b": 2}, (4, 4), parts={"film": 3})
+    assert layout.streams() == (
+        (slice(0, 1), slice(0, 1)),
+        (slice(1, 7), slice(1, 4)),
+        (slice(7, 9), slice(4, 5)),
+    )

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from jointdiff import build, state
+from jointdiff import build, hub, state
 from jointdiff import config as cfg
 from jointdiff.build import precision
 from jointdiff.evaluate.judge import build_judges
@@ -154,6 +154,25 @@ def test_learning_rate_rises_and_falls():
     rates = [rate(s, c, 100) for s in range(100)]
     assert rates[0] == 0.1 and rates[9] == 1 and rates[49] == 1 and rates[-1] == pytest.approx(0.02)
     assert rates[:10] == sorted(rates[:10]) and rates[50:] == sorted(rates[50:], reverse=True)
+
+
+@pytest.mark.parametrize("name", ["unet", "late", "tokens", "mlp"])
+def test_every_backbone_trains_is_saved_and_samples(name, tmp_path):
+    c = tiny(steps=2)
+    c.backbone.name = name
+    c.backbone.unet.update({"widths": (8, 16), "blocks": (1, 1), "attention": (False, True)})
+    c.backbone.late.update({"widths": (8, 16), "blocks": (1, 1), "meeting": (False, True)})
+    c.backbone.tokens.update({"width": 16, "depth": 2})
+    trainer = Trainer(c, tmp_path / "run")
+    before = {n: p.detach().clone() for n, p in trainer.denoiser.network.named_parameters()}
+    assert trainer.run()
+    moved = [n for n, p in trainer.denoiser.network.named_parameters() if not torch.equal(p, before[n])]
+    assert len(moved) > 0.9 * len(before)
+    model = state.load_run(tmp_path / "run")
+    state.export(model, tmp_path / "x.safetensors")
+    again = hub.load(tmp_path / "x.safetensors")
+    drawn, same = (m.sample(num=2, seed=1, steps=3) for m in (model, again))
+    assert all((drawn[n] - same[n]).abs().max() < 0.02 and drawn[n].isfinite().all() for n in drawn)
 
 
 def test_every_parameter_has_exactly_one_optimizer(tmp_path):

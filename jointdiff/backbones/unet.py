@@ -32,12 +32,12 @@ class UNet(nn.Module):
         heads, dropout: of attention, of the blocks.
         frame_width, frame_level: channels that every frame of a film has for itself, with weights that all frames share, and the
             level on which the frames meet the rest; without a width, frames are channels as others are.
-        films: of every film its channels and its noise levels, as slices, one level a frame.
+        streams: the channels and the noise levels of every modality, as slices; one with several levels is a film.
 
     A grid that the levels do not divide is padded with zeros and cut again.
     """
 
-    needs = ("films",)
+    needs = ("streams",)
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class UNet(nn.Module):
         dropout=0.0,
         frame_width=0,
         frame_level=1,
-        films=(),
+        streams=(),
     ):
         super().__init__()
         if not len(widths) == len(blocks) == len(attention):
@@ -80,7 +80,8 @@ class UNet(nn.Module):
             self.up.append(nn.ModuleDict({"resize": grow, "blocks": nn.ModuleList(up), "attend": attend}))
         self.skips = nn.ModuleList(Conv(w, w) for w in reversed(widths))
         self.last = Conv(widths[0], channels * patch**2, 3, zero=True)
-        self.films, self.frame_level = films if frame_width else (), frame_level
+        films = [s for s in streams if s[1].stop - s[1].start > 1] if frame_width else []
+        self.films, self.frame_level = films, frame_level
         self.frames = nn.ModuleList()
         for where, levels in self.films:
             count = levels.stop - levels.start
@@ -96,6 +97,12 @@ class UNet(nn.Module):
             "last.bias": ((c, pixels), 0, "channels"),
             "embedding.layers.0.weight": ((self.embedding.layers[0].out_features, self.modalities, -1), 1, "parts"),
         }
+
+    def levels(self) -> dict[str, nn.Module]:
+        """The last module of every level, "down 0" to "up 0", whose outputs are its maps, in their order."""
+        last = len(self.up) - 1
+        down = {f"down {i}": level["attend"] for i, level in enumerate(self.down)}
+        return down | {f"up {last - i}": level["attend"] for i, level in enumerate(self.up)}
 
     def units(self) -> list[nn.Module]:
         """The parts in which memory is managed: weights gathered, or activations computed again, one at a time."""
