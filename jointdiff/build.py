@@ -249,9 +249,12 @@ def rows(config, modalities: dict[str, Any], split: str, show) -> Pairs | Table:
     for name, kind in modalities.items():
         values[name], labels[name] = encoded(config, name, kind, split)
     if made := scene(config, split):
-        places, worlds = torch.arange(len(made.worlds)), torch.from_numpy(made.worlds)
-        shows = {n: torch.from_numpy(made.shows[s]) for n in values if (s := config.modality[n].source) in made.shows}
-        return Table(values, dict.fromkeys(values, places), worlds, config.seed, shows)
+        worlds, parts = torch.from_numpy(made.worlds), {n: config.modality[n].source for n in values}
+        shows = {n: torch.from_numpy(made.shows[part]) for n, part in parts.items() if part in made.shows}
+        index = {n: torch.full_like(worlds, -1) for n in values}
+        for name, part in parts.items():
+            index[name][made.rows(part)] = torch.arange(len(values[name]))
+        return Table(values, index, worlds, config.seed, shows)
     if config.data.per_class and split == "train":
         for name in values:
             values[name], labels[name] = fewest(values[name], labels[name], config.data.per_class)

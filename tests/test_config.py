@@ -37,7 +37,7 @@ def fake_data(monkeypatch, tmp_path):
     for name, shape in (("mnist", (28, 28)), ("fashion_mnist", (28, 28)), ("cifar10", (32, 32, 3))):
         monkeypatch.setitem(SOURCES, name, pictures(shape))
     write_speech(tmp_path)
-    write_backgrounds(tmp_path)
+    write_backgrounds(tmp_path, side=64)
     monkeypatch.setitem(judge.TRAINERS, "small", functools.partial(classifiers.train_small, updates=2))
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
 
@@ -53,7 +53,7 @@ def test_every_config_builds_and_trains_two_steps(path, fake_data, tmp_path):
     for name in c.modality:
         if "variants" in c.modality[name].source_options:
             c.modality[name].source_options.variants = 1
-    if c.data.scene.name == "bounce":
+    if c.data.scene.name in ("bounce", "quadrants"):
         c.data.scene.options.update({"train": 64, "test": 16})
     c.train.update({"steps": 2, "batch": 8, "evaluate_every": 0})
     trainer = Trainer(c, tmp_path / "run")
@@ -82,7 +82,7 @@ def test_a_config_from_before_a_field_existed_gets_its_default():
 
 def test_unknown_choices_list_what_there_is():
     c = load(ROOT / "configs" / "keypad.py")
-    for field, name in (("sde", "vp, subvp, ve"), ("backbone", "unet, mlp")):
+    for field, name in (("sde", "vp, subvp, ve"), ("backbone", "unet, tokens, late, mlp")):
         wrong = c.copy_and_resolve_references()
         wrong[field].name = "nothing"
         layout = build.layout(wrong, build.modalities(wrong))

@@ -216,11 +216,11 @@ def test_some_of_what_rows_have_is_missing_and_never_all():
     )
 
 
-def write_backgrounds(root, views=5):
+def write_backgrounds(root, views=5, side=36):
     folder = root / "polymnist_backgrounds"
     folder.mkdir(parents=True)
     for i in range(views):
-        colours = np.random.default_rng(i).integers(0, 256, (40, 36, 3), dtype=np.uint8)
+        colours = np.random.default_rng(i).integers(0, 256, (side + 4 * (side < 64), side, 3), dtype=np.uint8)
         PIL.Image.fromarray(colours).save(folder / f"{i}.png")
 
 

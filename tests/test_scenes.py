@@ -1,14 +1,17 @@
 """Scenes: their geometry and arithmetic are known exactly, and so is what fits what."""
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
+from test_data import write_backgrounds
 from test_training import tiny
 
 from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import SCENES, SOURCES, shown
 from jointdiff.data.bounce import BOX, FRAMES, PITCH, RATE, SIDE, caption, film, knocks, motion, small
+from jointdiff.data.sources import DIGITS
 from jointdiff.evaluate.coherence import Direction, coherence, fitting
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.training import Trainer
@@ -162,3 +165,63 @@ def test_captions_and_rows_that_do_not_depend_on_how_many_there_are():
     few, many = motion("test", 10), motion("test", 100)
     assert np.array_equal(few.start, many.start[:10]) and np.array_equal(few.velocity, many.velocity[:10])
     assert not np.array_equal(motion("train", 10).start, few.start)
+
+
+@pytest.fixture
+def views(tmp_path):
+    write_backgrounds(tmp_path, 3, side=70)
+    return lambda split: SCENES["quadrants"](tmp_path, split, "handwritten", train=600, test=50)
+
+
+def test_views_show_one_digit_in_one_quadrant_each_in_its_own_hand(views, tmp_path):
+    scene, half = views("test"), 32
+    rows = np.arange(50)
+    words, places = scene.make["digit"](rows), scene.make["quadrant"](rows)
+    every = [scene.make[f"view{i}"](rows) for i in range(3)]
+    pictures = [np.asarray(PIL.Image.open(tmp_path / "polymnist_backgrounds" / f"{i}.png")) for i in range(3)]
+    hands = 0
+    for row in rows:
+        world = scene.worlds[row]
+        assert DIGITS[world // 4] == words[row] == DIGITS[scene.shows["digit"][world]]
+        assert places[row] == ("upper", "lower")[world % 4 // 2] + "\n" + ("left", "right")[world % 2]
+        inside = []
+        for view, picture in zip(every, pictures):
+            crops = [picture[y : y + 64, x : x + 64] for y in range(7) for x in range(7)]
+            changed = [(view[row] != crop).any(2) for crop in crops]
+            mask = min(changed, key=lambda m: m.sum())  # the crop that it is pasted on
+            crop = crops[[m is mask for m in changed].index(True)]
+            assert np.array_equal(view[row][mask], 255 - crop[mask]) and np.array_equal(view[row][~mask], crop[~mask])
+            y, x = half * (world % 4 // 2), half * (world % 2)
+            assert mask.any() and not mask[:y].any() and not mask[y + half :].any()
+            assert not mask[:, :x].any() and not mask[:, x + half :].any()
+            inside.append(mask[y : y + half, x : x + half])
+        hands += not np.array_equal(inside[0], inside[1])
+    assert hands > 40
+
+
+def test_most_training_rows_lack_views_and_what_is_there_belongs_to_its_row(views, tmp_path, monkeypatch):
+    scene = views("train")
+    has = np.stack([scene.has[f"view{i}"] for i in range(3)], 1)
+    counts = np.bincount(has.sum(1), minlength=4) / 600
+    assert has.any(1).all() and np.abs(counts - [0, 0.5, 0.25, 0.25]).max() < 0.06
+    assert all(views("test").has[f"view{i}"].all() for i in range(3))
+    items = scene.items("view1")
+    assert len(items.labels) == has[:, 1].sum() and np.array_equal(items.labels, scene.worlds[has[:, 1]])
+    assert np.array_equal(items.raw[3:5], scene.make["view1"](np.flatnonzero(has[:, 1])[3:5]))
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
+    c = tiny(steps=2)
+    c.data.scene.name = "quadrants"
+    c.data.scene.options = cfg.ConfigDict({"source": "handwritten", "train": 600, "test": 50})
+    c.modality = cfg.ConfigDict()
+    for name in ("view0", "view1"):
+        c.modality[name] = cfg.modality("image", name, {"mode": "RGB"})
+    c.modality.digit = cfg.modality("text", "digit", {"cell": (12, 20)})
+    c.data.modalities, c.data.grid = ("view0", "view1", "digit"), (64, 64)
+    data = build.data(c, build.modalities(c), "train")
+    rows = data.rows(0, 600)
+    order = data.plan(0)[0]["digit"]  # every row has its word: the row itself
+    assert torch.equal(rows.present, torch.from_numpy(has[order][:, [0, 1, 0]]) | torch.tensor([False, False, True]))
+    row = int(rows.present[:, 1].nonzero()[5])
+    stored = torch.from_numpy(scene.make["view1"](order[row : row + 1].numpy())).permute(0, 3, 1, 2).float() / 127.5 - 1
+    assert torch.allclose(rows.values["view1"][row], stored[0], atol=1e-5)
+    Trainer(c, tmp_path / "run").run()

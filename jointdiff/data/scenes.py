@@ -12,6 +12,7 @@ import numpy as np
 
 from .bounce import bounce
 from .items import Scene
+from .quadrants import quadrants
 from .sources import SOURCES
 
 QUESTIONS: dict[str, Callable] = {"sum": np.add, "larger": np.maximum, "difference": lambda a, b: abs(a - b)}
@@ -48,4 +49,4 @@ def sums(root: pathlib.Path, split: str, source: str = "mnist", questions: tuple
     )
 
 
-SCENES = {"sums": sums, "bounce": bounce}
+SCENES = {"sums": sums, "bounce": bounce, "quadrants": quadrants}
