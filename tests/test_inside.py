@@ -7,7 +7,7 @@ import torch
 
 import jointdiff
 from jointdiff import build
-from jointdiff.evaluate.inside import Towers, probe, recall, train_towers
+from jointdiff.evaluate.inside import Towers, alike, alike_by_chance, probe, recall, train_towers
 
 
 def test_partners_are_found_and_what_is_in_common_is_no_help(generator):
@@ -19,6 +19,29 @@ def test_partners_are_found_and_what_is_in_common_is_no_help(generator):
         expected = 1 - math.comb(180, k) / math.comb(200, k)
         assert abs(chance[f"class at {k}"] - expected) < 4 * math.sqrt(expected * (1 - expected) / 200)
         assert abs(chance[f"item at {k}"] - k / 200) < 4 * math.sqrt(k / 200 / 200)
+
+
+def test_features_are_alike_up_to_rotation_and_scale_and_no_more(generator):
+    a = torch.randn(400, 6, generator=generator)
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=generator)).Q
+    assert alike(a, 3 * a @ turn + 2) == pytest.approx(1, abs=1e-5)
+    b = torch.randn(400, 6, generator=generator)
+    assert alike(a, b) < 0.1
+    half = torch.cat([a[:, :3], b[:, :3]], 1)  # of six equal directions three are shared: 3 / 6
+    assert alike(a, half) == pytest.approx(0.5, abs=0.1)
+
+
+def test_shared_classes_are_told_from_chance(generator):
+    labels = torch.arange(300) % 10
+    means = 2 * torch.randn(10, 8, generator=generator)
+    noise = lambda: torch.randn(300, 8, generator=generator)
+    p, chance = alike_by_chance(means[labels] + noise(), means[labels] + noise(), labels, 99)
+    assert p == pytest.approx(0.01) and len(chance) == 99
+    values = []
+    for _ in range(20):  # classes that have nothing to do with each other: any p is as likely
+        other = 2 * torch.randn(10, 8, generator=generator)
+        values.append(alike_by_chance(means[labels] + noise(), other[labels] + noise(), labels, 19)[0])
+    assert 0.25 < sum(values) / 20 < 0.8 and len(set(values)) > 5
 
 
 def test_a_probe_reads_what_is_linear_and_nothing_else(generator):

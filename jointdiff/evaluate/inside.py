@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from ..streams import stream
 from .classifiers import small
 
 
@@ -41,6 +42,36 @@ def probe(
     x, y = one(known), F.one_hot(labels).double()
     weights = torch.linalg.solve(x.T @ x + ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype), x.T @ y)
     return float(((one(seen) @ weights).argmax(1) == wanted).double().mean())
+
+
+def alike(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Linear centred kernel alignment of two sets of features of the same rows, `(N, D)` and `(N, E)`, 0 to 1.
+
+    Kornblith et al. 2019, arXiv:1905.00414, equation 3; it does not depend on rotations and scales of either. With few rows for
+    many features it is high by itself: compare with `alike_by_chance`.
+    """
+    a, b = (v.double() - v.double().mean(0) for v in (a, b))
+    return float((b.T @ a).norm() ** 2 / ((a.T @ a).norm() * (b.T @ b).norm()))
+
+
+def alike_by_chance(
+    a: torch.Tensor, b: torch.Tensor, labels: torch.Tensor, draws: int = 199, seed: int = 0
+) -> tuple[float, torch.Tensor]:
+    """p, and `(draws,)` alignments where every class of `a` stands beside another class of `b`, by a random permutation of them.
+
+    Rows of `a` and `b` show the same `labels` `(N,)`; a permuted row gets a random row of its new class. p is the share of the
+    permutations, the true one included, that are no less alike than the true one.
+    """
+    generator, classes = stream(seed, 94), labels.unique()
+    members = {int(k): (labels == k).nonzero()[:, 0] for k in classes}
+    own, out = alike(a, b), []
+    for _ in range(draws):
+        to = classes[torch.randperm(len(classes), generator=generator)]
+        new = {int(k): members[int(t)] for k, t in zip(classes, to)}
+        pick = [new[int(k)][torch.randint(len(new[int(k)]), (1,), generator=generator)] for k in labels]
+        out.append(alike(a, b[torch.cat(pick)]))
+    chance = torch.tensor(out)
+    return float((1 + (chance >= own).sum()) / (1 + draws)), chance
 
 
 class Towers(nn.Module):
