@@ -17,7 +17,7 @@ from .coherence import Direction, coherence
 from .conflict import conflict
 from .judge import build_judges
 from .memorisation import measure as memory
-from .table import picture
+from .table import markdown, picture
 
 LEVELS = (0.0, 0.25, 0.5, 1.0, 2.0)  # standard deviations of the noise, in channels' units
 REPEATS = 10  # draws of one condition whose spread is judged
@@ -36,7 +36,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .3em .7em; border: 1px solid #ddd; text-align: center }
 th { background: #f4f4f4; font-weight: 600 } td.name { text-align: left; white-space: nowrap } img { max-width: 100% }
-h2 { margin-top: 2em } p.note { color: #555 } pre { background: #f7f7f7; padding: 1em; overflow-x: auto }
+h2 { margin-top: 2em } p.note { color: #555 } pre { white-space: pre-wrap; background: #f7f7f7; padding: 1em; overflow-x: auto }
 """
 
 
@@ -69,7 +69,7 @@ def measure(model: Model, num: int = 64, seed: int = 0, show=print, **how) -> di
             out["conflict"].append({"given": pair, "target": target, "shares": list(shares.values())})
             bar.update()
         for given, target in classes:
-            few = max(num // REPEATS, 2)
+            few = max(num // 4, 2)
             values, _, labels, _ = data.rows(0, few)
             drawn = repeated(model, judges[target], {given: values[given]}, target, REPEATS, seed, **how)
             out["calibration"].append(
@@ -106,7 +106,11 @@ def page(
         rows = [[n, *(m[k] for k in keys)] for n, m in measured["memorisation"].items()]
         closest = shown(measured["closest"], "closest pairs", 0)
         parts.append(section("Memorisation", table(["", *keys], rows, heat=False), closest))
-    parts.append(section("Model card", f"<pre>{html.escape(model.card(name))}</pre>"))
+    parts.append(
+        section(
+            "Model card", f"<pre>{html.escape(model.card(name, markdown(coherences) if coherences else own))}</pre>"
+        )
+    )
     title = f"<title>{html.escape(name)}</title><style>{STYLE}</style>"
     return f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<body>{chr(10).join(parts)}</body></html>\n'
 
