@@ -103,6 +103,7 @@ def test_noisy_text(tmp_path, tiny_model):
 @pytest.mark.parametrize("name, files", [
     ("conflict", {"winners.png", "gaps.png"}),
     ("memorisation", {"run_closest.png"}),
+    ("shared_features", {"depths.png"}),
     ("alignment", {"depths.png", "meeting.png", "graph.png", "graph.graphml"}),
 ])  # fmt: skip
 def test_what_goes_on_in_a_model(name, files, tmp_path, tiny_model):

@@ -9,6 +9,7 @@ result.json after every figure, then result.md and depths.png, beside this file 
 """
 
 import argparse
+import itertools
 import pathlib
 
 import matplotlib
@@ -37,6 +38,9 @@ LEVELS = (0.0, 0.5, 1.0, 2.0)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model", help="shipped weights, a workdir, or a safetensors file, all of its pairs; those named above without"
+    )
     parser.add_argument("--num", type=int, default=1000, help="test rows")
     parser.add_argument("--draws", type=int, default=199, help="random pairings of the classes")
     parser.add_argument("--seed", type=int, default=0)
@@ -45,12 +49,16 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     num, draws, levels = (60, 9, LEVELS[:2]) if args.quick else (args.num, args.draws, LEVELS)
-    setting = {"num": num, "draws": draws, "seed": args.seed}
+    models = {k: v for k, v in MODELS.items() if k == "digits" or not args.quick}
+    if args.model:
+        names = jointdiff.load(args.model).layout.names
+        models = {pathlib.Path(args.model).stem: (args.model, *itertools.combinations(names, 2))}
+    setting = {"models": list(models), "num": num, "draws": draws, "seed": args.seed}
     result = Record(args.outdir / "result.json", setting, rows=[])
     done = {(r["model"], *r["pair"], r["noise"]) for r in result["rows"]}
-    work = [(m, *p, n) for m in (["digits"] if args.quick else MODELS) for p in MODELS[m][1:] for n in levels]
+    work = [(m, *p, n) for m in models for p in models[m][1:] for n in levels]
     for name, a, b, noise in tqdm([w for w in work if w not in done], unit="level", disable=None):
-        model = jointdiff.load(MODELS[name][0])
+        model = jointdiff.load(models[name][0])
         values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(args.seed * num, num)
         first, second = (model.maps({n: values[n]}, noise, args.seed) for n in (a, b))
         for depth in first:
