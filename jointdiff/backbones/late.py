@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .embedding import LevelEmbedding
-from .layers import Block, Conv, norm
+from .layers import Block, Conv, attend, norm
 
 
 class Meeting(nn.Module):
@@ -28,7 +28,7 @@ class Meeting(nn.Module):
         seen = [qkv(norm(m) + place) for qkv, m, place in zip(self.qkv, maps, self.place)]
         qkv = torch.cat([s.flatten(2) for s in seen], 2).view(b, 3, self.heads, c // self.heads, -1)
         q, k, v = qkv.permute(1, 0, 2, 4, 3)
-        parts = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, -1).split(h * w, 2)
+        parts = attend(q, k, v).transpose(2, 3).reshape(b, c, -1).split(h * w, 2)
         return [m + out(part.reshape(b, c, h, w)) for m, out, part in zip(maps, self.out, parts)]
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .embedding import LevelEmbedding
+from .layers import attend
 
 
 class Layer(nn.Module):
@@ -37,7 +38,7 @@ class Layer(nn.Module):
         b, n, width = x.shape
         qkv = self.qkv(norm(x) * (1 + scale_a) + shift_a).view(b, n, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        x = x + gate_a * self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, width))
+        x = x + gate_a * self.out(attend(q, k, v).transpose(1, 2).reshape(b, n, width))
         h = F.gelu(self.wide(norm(x) * (1 + scale_b) + shift_b))
         return x + gate_b * self.narrow(self.dropout(h))
 
