@@ -4,6 +4,7 @@ Every random draw of step k comes from the stream (seed, k), and row j of the da
 its weights, their averages, the optimizers and the step. A resumed run is the same run, bit for bit.
 """
 
+import json
 import pathlib
 import signal
 import sys
@@ -307,6 +308,31 @@ def run(config, workdir: pathlib.Path) -> Trainer:
             break
         before = folder
     return trainer
+
+
+def for_minutes(config, minutes: list[float], folder: pathlib.Path, name: str = "training") -> dict[str, int]:
+    """Averaged weights after some core-minutes, processor time of the updates alone, in `folder`; `{minutes: rows seen}`.
+
+    The weights are `folder/MINUTES.safetensors`. What was trained to its end is not trained again; what was stopped is, from its
+    beginning.
+    """
+    record = folder / "rows.json"
+    rows = json.loads(record.read_text()) if record.is_file() else {}
+    if all(str(m) in rows for m in minutes):
+        return rows
+    trainer, spent = Trainer(config, folder / "run"), 0.0
+    with tqdm(total=max(minutes), unit="min", desc=name, disable=None) as bar:
+        for until in sorted(minutes):
+            while spent < until:
+                began = time.process_time()
+                trainer.update()
+                took = (time.process_time() - began) / 60
+                spent += took
+                bar.update(took)
+            state.export(trainer.model(), folder / f"{until:g}.safetensors")
+            rows[str(until)] = trainer.step * trainer.config.train.batch
+            write_atomically(record, lambda p: p.write_text(json.dumps(rows)))
+    return rows
 
 
 def train(config=None, workdir="runs/model", data=None, **fields) -> Model:

@@ -19,7 +19,7 @@ from jointdiff import config as cfg
 from jointdiff.build import precision
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.optimization import Average, optimizers, rate
-from jointdiff.training import NotFinite, Trainer
+from jointdiff.training import NotFinite, Trainer, for_minutes
 
 
 def tiny(**train):
@@ -173,6 +173,16 @@ def test_every_backbone_trains_is_saved_and_samples(name, tmp_path):
     again = hub.load(tmp_path / "x.safetensors")
     drawn, same = (m.sample(num=2, seed=1, steps=3) for m in (model, again))
     assert all((drawn[n] - same[n]).abs().max() < 0.02 and drawn[n].isfinite().all() for n in drawn)
+
+
+def test_training_for_minutes_keeps_weights_on_the_way_and_does_nothing_twice(tmp_path):
+    rows = for_minutes(tiny(), [0.002, 0.008], tmp_path)
+    assert 0 < rows["0.002"] < rows["0.008"] and rows["0.002"] % 8 == 0
+    early, late = (hub.load(tmp_path / f"{m}.safetensors").denoiser.network.state_dict() for m in ("0.002", "0.008"))
+    assert any(not torch.equal(early[n], late[n]) for n in early)
+    written = (tmp_path / "0.008.safetensors").stat().st_mtime_ns
+    assert for_minutes(tiny(), [0.002, 0.008], tmp_path) == rows
+    assert (tmp_path / "0.008.safetensors").stat().st_mtime_ns == written
 
 
 def test_every_parameter_has_exactly_one_optimizer(tmp_path):

@@ -12,7 +12,6 @@ Writes result.json, result.md and curves.png beside this file, or to --outdir.
 import argparse
 import json
 import pathlib
-import time
 
 import torch
 from tqdm import tqdm
@@ -23,8 +22,8 @@ from jointdiff.data import restored
 from jointdiff.evaluate import frechet
 from jointdiff.evaluate.judge import build_judges, ceiling
 from jointdiff.evaluate.record import origin
-from jointdiff.state import export, load_weights
-from jointdiff.training import Trainer
+from jointdiff.state import load_weights
+from jointdiff.training import for_minutes
 
 HERE = pathlib.Path(__file__).parent
 PLAIN = {  # as `joint` was before: all subsets as often, all modalities at one scale
@@ -84,27 +83,6 @@ def configured(recipe: dict, seed: int, quick: bool = False):
     return config
 
 
-def train(name: str, config, minutes: list[float], folder: pathlib.Path) -> dict:
-    """Weights of a recipe after some core-minutes, in `folder`; `{minutes: rows seen}`."""
-    rows = {}
-    record = folder / "rows.json"
-    if record.is_file():
-        rows = json.loads(record.read_text())
-    if all(str(m) in rows for m in minutes):
-        return rows
-    trainer = Trainer(config, folder / "run")
-    began = time.process_time()
-    with tqdm(total=max(minutes), unit="min", desc=name, disable=None) as bar:
-        for until in sorted(minutes):
-            while (spent := (time.process_time() - began) / 60) < until:
-                trainer.update()
-                bar.update(spent - bar.n)
-            export(trainer.model(), folder / f"{until:g}.safetensors")
-            rows[str(until)] = trainer.step * trainer.config.train.batch
-            record.write_text(json.dumps(rows))
-    return rows
-
-
 def judged(path: pathlib.Path, num: int, steps: int, judges: dict, pairs, seed: int) -> dict:
     """Coherence of the hard directions, and the Frechet distance of the pictures drawn from words."""
     model, out = load_weights(path), {}
@@ -149,7 +127,7 @@ def main():
             listed = "0.02" if args.quick else args.plain if name == "plain" else args.minutes
             config = configured(RECIPES[name], args.seed, args.quick)
             minutes = [float(m) for m in listed.split(",")]
-            runs[name] = train(name, config, minutes, folders[name])
+            runs[name] = for_minutes(config, minutes, folders[name], name)
     if args.only:
         return
     config = configured({}, args.seed, args.quick)
