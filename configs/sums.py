@@ -53,4 +53,6 @@ def get_config(variant=""):
         # what is left to learn is to read: the judge of the pictures teaches that
         {"loss.align.modality": "first+second", "loss.align.weight": 1.0, "train.steps": 12000},
     )
+    # what is drawn together has to fit: chosen on training rows
+    c.sample.guidance, c.sample.guidance_between = 2.0, (0.2, 0.95)
     return c
