@@ -54,5 +54,5 @@ def get_config(variant=""):
         {"loss.align.modality": "first+second", "loss.align.weight": 1.0, "train.steps": 12000},
     )
     # what is drawn together has to fit: chosen on training rows
-    c.sample.guidance, c.sample.guidance_between = 2.0, (0.2, 0.95)
+    c.sample.guidance, c.sample.guidance_between, c.sample.steps = 1.25, (0.2, 0.9), 24
     return c
