@@ -89,6 +89,15 @@ def test_maps_are_those_of_the_levels_and_meet_on_the_way_up():
     assert levels[0][0] == pytest.approx(math.log(0.5 / float(std[0])) / 4, abs=1e-3)
 
 
+def test_what_is_only_noise_has_nothing_in_common():
+    """Rows of two modalities under so much noise that nothing is left do not find each other: their noise is not the same."""
+    model = jointdiff.load("digits")
+    blank = {n: torch.zeros(60, c, 32, 32) for n, c in model.layout.channels.items()}
+    seen = [model.maps({n: blank[n]}, noise=40.0)["up 2"] for n in ("image", "audio")]
+    found = recall(*seen, torch.arange(60), torch.arange(60))
+    assert found["item at 1"] <= 4 / 60 and found["item at 10"] <= 20 / 60
+
+
 def test_towers_learn_to_meet_from_pairs(tmp_path, monkeypatch):
     from test_training import tiny
 
