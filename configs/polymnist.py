@@ -4,7 +4,8 @@ python -m jointdiff.main --config=configs/polymnist.py --workdir=runs/polymnist
 python -m jointdiff.main --config=configs/polymnist.py:half --workdir=runs/half
 
 The backgrounds are pictures in polymnist_backgrounds/ under the data root, one a view. With `half` every row of training lacks
-each of its views as often as not, but never all. Nothing but the views is used to train, no label.
+each of its views as often as not, but never all. Nothing but the views is used to train, no label. 20000
+steps of 0.75 s on one core of an AMD EPYC; not trained to its end yet.
 """
 
 from jointdiff.config import default, modality

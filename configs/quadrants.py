@@ -2,7 +2,8 @@
 
 python -m jointdiff.main --config=configs/quadrants.py --workdir=runs/quadrants
 
-Three rows of four lack one or two of their views. The backgrounds are pictures in polymnist_backgrounds/ under the data root.
+Three rows of four lack one or two of their views. The backgrounds are pictures in polymnist_backgrounds/ under the data
+root. 12000 steps of 1.2 s on one core of an AMD EPYC; not trained to its end yet.
 """
 
 from jointdiff.config import default, modality

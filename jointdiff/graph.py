@@ -4,6 +4,7 @@ The weight of an edge is the pointwise mutual information log p(b | a) - log p(b
 mean of both directions. It is written as GraphML (Brandes et al. 2002, doi:10.1007/3-540-45848-4_59), which graph programs read.
 """
 
+import itertools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -38,11 +39,15 @@ class Graph:
     def of(
         cls, model, items: Mapping[str, Any], labels: Mapping[str, list[str]], levels: int = 24, seed: int = 0
     ) -> "Graph":
-        """Of values by modality, as `Model.encode` takes them, and what each is called."""
+        """Of values by modality, as `Model.encode` takes them, and what each is called; a second "six" is "six (2)"."""
         items = {n: model.encode(n, v) for n, v in items.items()}
         if len(items) < 2:
             raise ValueError("a graph needs items of two modalities or more")
         owner = [n for n, v in items.items() for _ in range(len(v))]
+        names: list[str] = []
+        for label in (label for n in items for label in labels[n]):
+            again = (f"{label} ({k})" for k in itertools.count(2))
+            names.append(label if label not in names else next(name for name in again if name not in names))
         starts, at = {}, 0
         for name, values in items.items():
             starts[name], at = at, at + len(values)
@@ -56,7 +61,7 @@ class Graph:
                         model, query, name, values, levels, seed
                     )
         tiles = [tile for n, v in items.items() for tile in cells(model.modalities[n], v, framed=False, gap=2)]
-        return cls([label for n in items for label in labels[n]], owner, (weight + weight.T) / 2, tiles)
+        return cls(names, owner, (weight + weight.T) / 2, tiles)
 
     @classmethod
     def read(cls, model, index: str | os.PathLike, **how) -> "Graph":

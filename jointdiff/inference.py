@@ -153,7 +153,10 @@ def maps(model, values: Mapping[str, Any], noise: float = 0.0, seed: int = 0) ->
     known = sde.time(noise * scale.double()) if noise else torch.zeros_like(scale, dtype=torch.float64)
     t = torch.where(mask, known.to(model.device), 1.0)
     alpha, sigma = torch.where(mask, sde.alpha(t), 0.0).float(), sde.sigma(t).float()
-    own = (5, *(layout.names.index(n) for n in values))  # no two modalities' rows are alike by sharing their noise
+    own = (
+        5,
+        *(layout.names.index(layout.where(n)[0]) for n in values),
+    )  # no two modalities' rows are alike by sharing their noise
     try:
         handles += [module.register_forward_hook(keep(name)) for name, module in depths.items()]
         for first in range(0, count, 64):

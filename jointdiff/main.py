@@ -187,9 +187,7 @@ def evaluate() -> None:
         if FLAGS.report:
             measured = page.measure(model, min(FLAGS.num or 128, 128), FLAGS.seed, show, **how)
             if first:
-                page.write(
-                    page.page(model, FLAGS.model or FLAGS.workdir, measured, result, own, FLAGS.seed, **how), folder
-                )
+                page.write(page.page(model, FLAGS.model or FLAGS.workdir, measured, result, own), folder)
                 print(f"the page: {outdir / 'report.html'}")
 
 

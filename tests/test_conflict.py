@@ -9,7 +9,7 @@ from test_partners import exact_model
 from jointdiff.analytic import Mixture
 from jointdiff.data import Pairs
 from jointdiff.evaluate.calibration import histogram, repeated, scores
-from jointdiff.evaluate.conflict import conflict, opponents
+from jointdiff.evaluate.conflict import classed, conflict, opponents
 from jointdiff.streams import stream
 
 SPREAD = 0.1  # standard deviation within a class; classes are at -.5 and .5 of every pixel
@@ -76,3 +76,15 @@ def test_repeated_draws_have_the_posteriors_frequencies(world):
     own = torch.where(labels == 1, p, 1 - p)
     assert found["nll"] == pytest.approx(float(-own.log().mean()), abs=0.1)
     assert histogram(classes, 2).sum(1).allclose(torch.ones(40).double())
+
+
+def test_rows_without_a_class_or_a_modality_are_passed_over():
+    rows = types.SimpleNamespace(rows=lambda start, num: (
+        {"a": torch.arange(start, start + num), "b": torch.arange(start, start + num)},
+        torch.tensor([[True, True], [True, False], [True, True], [False, True]]),
+        torch.tensor([3, 4, -1, 5]), None))  # fmt: skip
+    for names, wanted in (((), [0, 1, 3]), (("a",), [0, 1]), (("b",), [0, 3]), (("a", "b"), [0])):
+        values, labels = classed(rows, names, 4, start=10)
+        assert values["a"].tolist() == [10 + k for k in wanted] and labels.tolist() == [
+            (3, 4, -1, 5)[k] for k in wanted
+        ]

@@ -184,7 +184,8 @@ def test_encoding_is_exact_for_pictures():
 def test_half_of_the_rows_are_mirrored_together_and_the_rest_is_as_without():
     labels = {"a": np.arange(40) % 4, "b": np.arange(40) % 4}
     values = {n: torch.arange(40 * 6, dtype=torch.float32).view(40, 1, 2, 3) for n in labels}
-    plain, turned = Pairs(values, labels, 5), Pairs(values, labels, 5, ("a", "b"))
+    plain, turned = Pairs(values, labels, 5), Pairs(values, labels, 5)
+    turned.mirrored = ("a", "b")
     one, two = plain.rows(30, 400), turned.rows(30, 400)
     assert all(torch.equal(one.index[n], two.index[n]) for n in labels)
     flipped = {n: (two.values[n] != one.values[n]).flatten(1).any(1) for n in labels}

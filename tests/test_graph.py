@@ -59,5 +59,7 @@ def test_items_of_the_exact_model_find_their_partners():
     first, second = list(items)[:2]
     assert graph.right(first, second) > 0.9 and torch.equal(graph.weight, graph.weight.T)
     assert (graph.weight[:12, :12] == 0).all()
+    few = Graph.of(model, {n: v[:2] for n, v in values.items()}, dict.fromkeys(items, ["six", "six"]), levels=2)
+    assert few.names == ["six", "six (2)", "six (3)", "six (4)"]
     with pytest.raises(ValueError, match="two modalities"):
         Graph.of(model, {first: items[first]}, {first: [str(i) for i in range(12)]})

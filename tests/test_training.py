@@ -450,6 +450,7 @@ def test_two_processes_sample_and_evaluate_as_one(workdir, tmp_path, quick_judge
             "--count=5",
             "--batch=2",
             "--seeds=1",
+            "--report",
             f"--outdir={tmp_path / name}-table",
         ]
         subprocess.run(evaluated, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=400)
@@ -458,6 +459,9 @@ def test_two_processes_sample_and_evaluate_as_one(workdir, tmp_path, quick_judge
     assert all(np.array_equal(sampled["one"][n], sampled["two"][n]) for n in sampled["one"].files)
     one, two = ((tmp_path / f"{n}-table" / "coherence.json").read_text() for n in ("one", "two"))
     assert one == two
+    pages = [(tmp_path / f"{n}-table" / "report.html").read_text() for n in ("one", "two")]
+    noise = [page[page.index("<h2>Noise") : page.index("<h2>Memorisation")] for page in pages]
+    assert noise[0] == noise[1]  # with calibration and conflict; what samples cost in seconds differs
 
 
 def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch, quick_judges):

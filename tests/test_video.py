@@ -231,6 +231,13 @@ def test_some_frames_are_given_and_the_others_drawn(films):
     assert np.array_equal(turned.raw("film")[0, :3], film[:3])
 
 
+def test_some_frames_are_looked_into(films):
+    model, _ = films
+    film = clip(4, seed=3)
+    some, all_of_it = model.embed({"film[0:2]": film[:2]}), model.embed({"film": film})
+    assert some.shape == all_of_it.shape and not torch.equal(some, all_of_it)
+
+
 def test_a_films_network_knows_the_noise_of_every_frame(films):
     """What is given enters clean: the noise levels that the network is told differ within the film."""
     model, _ = films

@@ -116,12 +116,15 @@ def main():
     )
     parser.add_argument("--num", type=int, default=200, help="test scenes a question and seed")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--guidance", type=float, help="the model's own when not named")
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     num, seeds = (4, 1) if args.quick else (args.num, args.seeds)
     model = jointdiff.load(args.model) if args.model else untrained()
-    setting = {"model": args.model, "num": num, "seeds": seeds}
+    setting = {"model": args.model, "num": num, "seeds": seeds, "guidance": args.guidance}
+    if args.model and args.guidance is not None:
+        model.config.sample.guidance = args.guidance
     result = Record(args.outdir / "result.json", setting, real=[], questions={})
     if args.model and "seconds of 4 results, 18 steps" not in result:
         model.sample(num=4, steps=2)

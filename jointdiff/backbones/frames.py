@@ -26,6 +26,7 @@ class Frames(nn.Module):
     def __init__(self, count, channels, patch, width, trunk, emb_width, dropout):
         super().__init__()
         self.count, self.patch = count, patch
+        # three axes: what has two is a matrix to the optimizers, and this is a table
         self.embedding, self.place = LevelEmbedding(1, emb_width), nn.Parameter(torch.zeros(count, 1, emb_width))
         self.first, self.last = Conv(channels * patch**2, width, 3), Conv(width, channels * patch**2, 3, zero=True)
         self.down, self.up = (Block(width, emb_width, dropout) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What the U-Net is made of: convolutions, blocks that the noise levels modulate, and attention over the grid."""
+"""What U-Nets are made of: convolutions, blocks that the noise levels modulate, and attention over the grid."""
 
 import math
 

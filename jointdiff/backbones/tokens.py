@@ -1,7 +1,7 @@
 """A transformer over the patches of all modalities: they meet in every layer, and nowhere else.
 
 Each modality's channels are cut into patches of its own; a patch knows its place, its modality and the noise level there. Peebles
-and Xie 2023, arXiv:2212.09748 (modulation of every layer by the noise level, gates that start at 0); Bao et al. 2023,
+and Xie 2023, arXiv:2212.09748 (modulation of every layer by the noise level); Bao et al. 2023,
 arXiv:2303.06555 (all modalities' tokens in one sequence).
 """
 

@@ -52,10 +52,8 @@ class Pairs:
     `shows[name]` `(classes,)` says what each class shows in a modality: itself.
     """
 
-    def __init__(
-        self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0, mirrored: tuple = ()
-    ):
-        self.values, self.seed, self.mirrored, self.missing = values, seed, mirrored, 0.0
+    def __init__(self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0):
+        self.values, self.seed, self.mirrored, self.missing = values, seed, (), 0.0
         self.labels = {n: torch.as_tensor(l).long() for n, l in labels.items()}
         for name in values:
             if len(values[name]) != len(self.labels[name]) or not len(values[name]):

@@ -10,11 +10,12 @@ import pathlib
 from tqdm import tqdm
 
 from .. import build
+from ..data import examples
 from ..model import Model
 from ..results import shown
 from .calibration import repeated, scores
 from .coherence import Direction, coherence
-from .conflict import conflict
+from .conflict import classed, conflict
 from .judge import build_judges
 from .memorisation import measure as memory
 from .table import markdown, picture
@@ -43,18 +44,20 @@ h2 { margin-top: 2em } p.note { color: #555 } pre { white-space: pre-wrap; backg
 def measure(model: Model, num: int = 64, seed: int = 0, show=print, **how) -> dict:
     """What a page shows beside the tables of `table` and `partners`; `num` rows or samples a figure. `how`: see `Model.sample`.
 
-    Returns `noise`, `conflict` and `calibration`, lists with a row a direction (empty where nothing can be judged), `memorisation`
-    by modality, and `closest`, its picture.
+    Returns `samples`, HTML; `noise`, `conflict` and `calibration`, lists with a row a direction (empty where nothing can be
+    judged); `memorisation` by modality, and `closest`, its picture. Of several processes all must ask.
     """
     names = model.layout.names
     judges, data = build_judges(model.config, model.modalities), build.data(model.config, model.modalities, "test")
     rest = lambda *used: tuple(n for n in names if n not in used)
     pairs = [p for p in itertools.permutations(names, 2) if p[1] in judges and p[0] in data.shows] if judges else []
-    classes = [] if model.config.data.scene.name else pairs  # those whose labels are what a judge sees
-    thirds = [
-        (pair, target) for pair in itertools.combinations(names, 2) for target in rest(*pair) if classes and target in judges
-    ]  # fmt: skip
-    out = {"num": num, "seed": seed, "noise": [], "conflict": [], "calibration": []}
+    # of scenes a row's label is not what a judge sees, and a small table may have too few rows
+    among = lambda names, rows: 0 if model.config.data.scene.name else len(classed(data, names, rows)[1].unique())
+    few = max(num // 4, 2)
+    classes = [pair for pair in pairs if among(pair[:1], few)]
+    against = [pair for pair in itertools.combinations(names, 2) if among(pair, num) > 1]
+    thirds = [(pair, target) for pair in against for target in rest(*pair) if target in judges]
+    out = {"samples": samples(model, data, seed, **how), "noise": [], "conflict": [], "calibration": []}
     show(f"noise in {len(pairs)} directions, conflict in {len(thirds)}, calibration in {len(classes)}, memorisation")
     with tqdm(total=len(pairs) * len(LEVELS) + len(thirds) + len(classes) + 1, unit="figure", disable=None) as bar:
         for given, target in pairs:
@@ -69,8 +72,7 @@ def measure(model: Model, num: int = 64, seed: int = 0, show=print, **how) -> di
             out["conflict"].append({"given": pair, "target": target, "shares": list(shares.values())})
             bar.update()
         for given, target in classes:
-            few = max(num // 4, 2)
-            values, _, labels, _ = data.rows(0, few)
+            values, labels = classed(data, (given,), few)
             drawn = repeated(model, judges[target], {given: values[given]}, target, REPEATS, seed, **how)
             out["calibration"].append(
                 {"given": given, "target": target, **scores(drawn, labels, len(data.shows[target]))}
@@ -81,12 +83,10 @@ def measure(model: Model, num: int = 64, seed: int = 0, show=print, **how) -> di
     return out
 
 
-def page(
-    model: Model, name: str, measured: dict, coherences: dict | None = None, own: str = "", seed: int = 0, **how
-) -> str:
+def page(model: Model, name: str, measured: dict, coherences: dict | None = None, own: str = "") -> str:
     """HTML. `measured` is of `measure`, `coherences` of `table.evaluate`, `own` the Markdown of `partners`, where there are any."""
     arrow = lambda row: f"{row['given']} → {row['target']}"
-    parts = [f"<h1>{html.escape(name)}</h1><p>{html.escape(repr(model))}</p>", samples(model, seed, **how)]
+    parts = [f"<h1>{html.escape(name)}</h1><p>{html.escape(repr(model))}</p>", measured["samples"]]
     if coherences:
         parts.append(section("Every direction", shown(picture(coherences), "coherence of every direction", 0)))
     if own:
@@ -106,21 +106,17 @@ def page(
         rows = [[n, *(m[k] for k in keys)] for n, m in measured["memorisation"].items()]
         closest = shown(measured["closest"], "closest pairs", 0)
         parts.append(section("Memorisation", table(["", *keys], rows, heat=False), closest))
-    parts.append(
-        section(
-            "Model card", f"<pre>{html.escape(model.card(name, markdown(coherences) if coherences else own))}</pre>"
-        )
-    )
+    card = model.card(name, markdown(coherences) if coherences else own)
+    parts.append(section("Model card", f"<pre>{html.escape(card)}</pre>"))
     title = f"<title>{html.escape(name)}</title><style>{STYLE}</style>"
     return f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<body>{chr(10).join(parts)}</body></html>\n'
 
 
-def samples(model: Model, seed: int, **how) -> str:
+def samples(model: Model, data, seed: int, **how) -> str:
     """From nothing, and from each modality alone, with what that cost."""
-    data, out, spent = build.data(model.config, model.modalities, "test"), [], []
-    values = data.rows(0, ROWS).values
+    out, spent = [], []
     for name in ("", *model.layout.names) if len(model.layout.names) > 1 else ("",):
-        drawn = model.sample({name: values[name]} if name else {}, ROWS, seed, **how)
+        drawn = model.sample(examples(data, (name,), 0, ROWS) if name else {}, ROWS, seed, **how)
         spent.append((drawn.info["evaluations"], drawn.info["seconds"] / ROWS))
         out += [f"<h3>From {html.escape(name) or 'nothing'}</h3>", drawn._repr_html_()]
     evaluations, seconds = (max(column) for column in zip(*spent))
