@@ -82,8 +82,9 @@ def noisy() -> str:
 def conditions() -> str:
     """Conditions with the exact score."""
     chosen = (
-        ("clean", "dpm_solver"), ("tweedie", "dpm_solver"), ("twisted", "ddim"), ("twisted", "euler_maruyama"), ("langevin", "ddim"),
-        ("repaint", "ddim"), ("pigdm", "ddim"), ("guide", "ddim"), ("replace", "ddim"), ("replace", "predictor_corrector"),
+        ("clean", "dpm_solver"), ("tweedie", "dpm_solver"), ("twisted", "ddim"), ("twisted", "euler_maruyama"),
+        ("langevin", "ddim"), ("repaint", "ddim"), ("pigdm", "ddim"), ("guide", "ddim"), ("replace", "ddim"),
+        ("replace", "predictor_corrector"),
     )  # fmt: skip
     found = {
         (r["problem"], r["condition"], r["sampler"]): r
