@@ -32,37 +32,34 @@ from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
 DIGITS, THINK = ("first", "second"), ["rationale", "answer"]
-# question: (given, asked, what else `Model.sample` or `Model.best` is told, rows in this part of all)
+# question: (given, asked, what else `Model.sample` or `Model.best` is told)
 QUESTIONS = {
-    "both digits → sum": (DIGITS, ("answer",), {"leave_out": ["rationale"]}, 1),
-    "both digits → rationale, then sum": (DIGITS, ("answer",), {"order": THINK}, 1),
-    "the same, best of 5 by vote": (DIGITS, ("answer",), {"order": THINK, "of": 5, "by": "vote"}, 4),
+    "both digits → sum": (DIGITS, ("answer",), {"leave_out": ["rationale"]}),
+    "both digits → rationale, then sum": (DIGITS, ("answer",), {"order": THINK}),
+    "the same, best of 5 by vote": (DIGITS, ("answer",), {"order": THINK, "of": 5, "by": "vote"}),
     "the same, best of 5 by likelihood": (
         DIGITS,
         ("answer",),
         {"order": THINK, "of": 5, "by": "likelihood", "target": "rationale"},
-        4,
     ),
-    "both digits → rationale": (DIGITS, ("rationale",), {"leave_out": ["answer"]}, 1),
-    "rationale → sum": (("rationale",), ("answer",), {"leave_out": list(DIGITS)}, 1),
-    "sum and first digit → second": (("answer", "first"), ("second",), {"leave_out": ["rationale"]}, 1),
+    "both digits → rationale": (DIGITS, ("rationale",), {"leave_out": ["answer"]}),
+    "rationale → sum": (("rationale",), ("answer",), {"leave_out": list(DIGITS)}),
+    "sum and first digit → second": (("answer", "first"), ("second",), {"leave_out": ["rationale"]}),
     "sum and first digit → rationale, then second": (
         ("answer", "first"),
         ("second",),
         {"order": ["rationale", "second"]},
-        1,
     ),
-    "sum → both digits": (("answer",), DIGITS, {"leave_out": ["rationale"]}, 1),
-    "sum → rationale, then both digits": (("answer",), DIGITS, {"order": ["rationale", DIGITS]}, 1),
-    "nothing → all four agree": ((), (*DIGITS, *THINK), {}, 1),
+    "sum → both digits": (("answer",), DIGITS, {"leave_out": ["rationale"]}),
+    "sum → rationale, then both digits": (("answer",), DIGITS, {"order": ["rationale", DIGITS]}),
+    "nothing → all four agree": ((), (*DIGITS, *THINK), {}),
 }
 SPREAD = {"at once": {"leave_out": ["rationale"]}, "rationale first": {"order": ["rationale", DIGITS]}}
 
 
 def right(model, judges, data, question, num, seed) -> float:
     """The share of `num` test rows whose answer is right: fits what was given, as arithmetic wants."""
-    given, asked, how, part = QUESTIONS[question]
-    num = max(4, num // part)
+    given, asked, how = QUESTIONS[question]
     values, _, labels, _ = data.rows(seed * num, num)
     ask = model.best if "of" in how else model.sample
     drawn = ask({n: values[n] for n in given}, num, seed=seed, **how)
