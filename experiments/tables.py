@@ -13,7 +13,7 @@ import statistics
 from jointdiff.evaluate.table import brief
 
 HERE = pathlib.Path(__file__).parent
-README = HERE.parent / "README.md"
+ROOT = HERE.parent
 
 
 def result(folder: str, name: str = "result") -> dict:
@@ -111,12 +111,64 @@ def conditions() -> str:
     return rows(head, body)
 
 
-TABLES = {
-    "digits": lambda: directions("digits", "`digits` (shipped weights; MNIST, word, speech)"),
-    "keypad": lambda: directions("keypad", "`keypad` (the first command)"),
-    "relations": relations,
-    "noisy": noisy,
-    "conditions": conditions,
+def questions() -> str:
+    """Those of `sums`."""
+    sums = result("sums")
+    body = [[name, spread(asked["figures"])] for name, asked in sums["questions"].items()]
+    pairs = [
+        [{"at once": "sum → both digits", "rationale first": "sum → rationale, then both digits"}[name], f"{found['add up']:.3f}",
+         f"{found['divergence']:.3f}", f"{found['uniform draws']:.3f}"]
+        for name, found in sums["spread"].items()
+    ]  # fmt: skip
+    head = [
+        f"{sums['pairs']} draws for every sum",
+        "add up",
+        "KL of those that do to uniform, nats",
+        "of uniform draws",
+    ]
+    return rows(["question", "right"], body) + "\n\n" + rows(head, pairs)
+
+
+def films() -> str:
+    """What `bounce` draws, beside the real scenes and chance."""
+    bounce = result("bounce")
+    drawn = lambda question, measure: spread([f[measure] for f in bounce["questions"][question]])
+    real = lambda *at: f"{statistics.fmean(f[at[0]][at[1]] if at[1:] else f[at[0]] for f in bounce['real']):.3f}"
+    turns, once = "caption → picture → film → sound", "caption → film, sound, picture"
+    ends = "two frames at each end → film"
+    body = [
+        ["film → sound", "impacts hit within a frame", drawn("film → sound", "impacts hit"), real("sound", "impacts hit"),
+         real("sound of another scene", "impacts hit")],
+        ["", "error, ms", drawn("film → sound", "error, ms"), real("sound", "error, ms"), ""],
+        ["sound → film", "impacts hit within a frame", drawn("sound → film", "impacts hit"), real("film", "impacts hit"),
+         real("film of another scene", "impacts hit")],
+        ["", "pixels off the folded line", drawn("sound → film", "off the line, pixels"), real("film", "off the line, pixels"), ""],
+        ["caption → film", "first direction right", drawn("caption → film", "direction"), real("direction"), "0.25"],
+        ["", "digit right, read in the film", drawn("caption → film", "digit"), real("digit"), "0.10"],
+        ["", "frames that show what most of the film's do", drawn("caption → film", "one digit in all frames"), real("one digit in all frames"), ""],
+        ["caption → picture → film → sound, in turns", "digit", drawn(turns, "digit"), real("digit"), "0.10"],
+        ["", "first direction", drawn(turns, "direction"), real("direction"), "0.25"],
+        ["the same, at once", "digit", drawn(once, "digit"), real("digit"), "0.10"],
+        ["", "first direction", drawn(once, "direction"), real("direction"), "0.25"],
+        ["film → caption", "to the letter", drawn("film → caption", "to the letter"), "", "0.025"],
+        ["first three frames → film", "pixels from its path, median",
+         drawn("first three frames → film", "pixels from its path, median"), "", ""],
+        [ends, "pixels from its path, median", drawn(ends, "pixels from its path, median"), "", ""],
+    ]  # fmt: skip
+    return rows(["question", "", "drawn", "real scenes", "chance"], body)
+
+
+PAGES = {
+    "README.md": {
+        "digits": lambda: directions("digits", "`digits` (shipped weights; MNIST, word, speech)"),
+        "keypad": lambda: directions("keypad", "`keypad` (the first command)"),
+        "relations": relations,
+        "noisy": noisy,
+        "conditions": conditions,
+    },
+    "experiments/sums/README.md": {"questions": questions},
+    "experiments/bounce/README.md": {"films": films},
+    "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},
 }
 
 
@@ -128,19 +180,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    text, wrong = README.read_text(encoding="utf-8"), []
-    for name, make in TABLES.items():
-        there, table = block(name).search(text), make()
-        if not there:
-            raise SystemExit(f"README.md has no <!-- {name} --> ... <!-- end -->")
-        if there[0] != table:
-            wrong.append(name)
-            text = text[: there.start()] + table + text[there.end() :]
+    wrong = []
+    for page, tables in PAGES.items():
+        text = old = (ROOT / page).read_text(encoding="utf-8")
+        for name, make in tables.items():
+            there, table = block(name).search(text), make()
+            if not there:
+                raise SystemExit(f"{page} has no <!-- {name} --> ... <!-- end -->")
+            if there[0] != table:
+                wrong.append(f"{name} in {page}")
+                text = text[: there.start()] + table + text[there.end() :]
+        if text != old and not args.check:
+            (ROOT / page).write_text(text, encoding="utf-8")
     if args.check and wrong:
         raise SystemExit(f"not what the result files say: {', '.join(wrong)}; type python experiments/tables.py")
-    if wrong:
-        README.write_text(text, encoding="utf-8")
-    print(f"{len(TABLES)} tables, {len(wrong)} changed")
+    print(f"{len(wrong)} tables changed" if wrong else "all tables are what the result files say")
 
 
 if __name__ == "__main__":
