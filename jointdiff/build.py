@@ -110,9 +110,13 @@ def sampler(config, sde, name: str | None = None):
 
 
 def grid(config, sampler, steps: int, name: str | None = None) -> torch.Tensor:
-    """The times of `steps` steps."""
-    name = name or config.sample.grid
-    return (lookup(GRIDS, name, "grid of times") if name else sampler.grid)(sampler.sde, steps)
+    """The times of `steps` steps, the last of them where the noise-to-signal ratio is config.sample.lowest."""
+    name, lowest = name or config.sample.grid, config.sample.lowest
+    make = lookup(GRIDS, name, "grid of times") if name else sampler.grid
+    highest = float(sampler.sde.ratio(torch.tensor(1.0, dtype=torch.float64)))
+    if not 0 < lowest < highest:
+        raise ValueError(f"config.sample.lowest = {lowest}; expected a noise-to-signal ratio above 0 and below {highest:.3g}")
+    return make(sampler.sde, steps, lowest)
 
 
 def condition(config, denoiser: Denoiser, y, mask, name: str | None = None, **more):

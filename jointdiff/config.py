@@ -124,6 +124,8 @@ def default() -> ConfigDict:
     c.sample.sampler = "ddim"  # dpm_solver, heun, stochastic_heun, euler_maruyama, predictor_corrector, adaptive
     c.sample.steps = 18
     c.sample.grid = ""  # of times: karras, log_snr, uniform; the sampler's own when empty
+    # the noise-to-signal ratio at which it ends, and the estimate is what is drawn; more for networks that leave some noise
+    c.sample.lowest = 0.002
     c.sample.ddim = ConfigDict({"eta": 1.0})  # 0: deterministic, 1: ancestral
     c.sample.dpm_solver = ConfigDict()
     c.sample.heun = ConfigDict()

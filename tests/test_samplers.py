@@ -112,6 +112,7 @@ def test_other_grids():
         assert times[0] == 1 and (times.diff() < 0).all() and times[-1] > 0, name
         with pytest.raises(ValueError, match="0 steps"):
             grid(VP(), 0)
+        assert torch.allclose(VP().ratio(grid(VP(), 9, 0.3)[-1:]), torch.tensor([0.3], dtype=torch.float64)), name
     logs = VP().ratio(log_snr(VP(), 9)).log()
     assert torch.allclose(logs.diff(), logs.diff()[:1], rtol=1e-6)
 

@@ -30,10 +30,13 @@ def log_snr(sde: SDE, steps: int, lowest: float = LOWEST) -> torch.Tensor:
     return _times(sde, high ** (1 - u) * low**u)
 
 
-def uniform(sde: SDE, steps: int, lowest: float = 1e-3) -> torch.Tensor:
-    """Evenly spaced times from 1 to `lowest`. Song et al. 2021, arXiv:2011.13456, appendix C."""
-    _check(steps)
-    return torch.linspace(1, lowest, steps, dtype=torch.float64)
+def uniform(sde: SDE, steps: int, lowest: float = LOWEST) -> torch.Tensor:
+    """Evenly spaced times from 1 to 0.001, or to that of the ratio `lowest` where it is later. Song et al. 2021,
+    arXiv:2011.13456, appendix C.
+    """
+    _, _, low = _range(sde, steps, lowest)
+    last = max(1e-3, float(sde.time(torch.tensor(low, dtype=torch.float64))))
+    return torch.linspace(1, last, steps, dtype=torch.float64)
 
 
 def _range(sde, steps, lowest):
