@@ -104,6 +104,20 @@ def test_cost_is_what_sampling_takes(model, sampler):
     assert guided == model.cost(sampler=sampler, steps=5, guidance=1.0) == 2 * model.cost(sampler=sampler, steps=5)
 
 
+def test_sampling_ends_where_the_config_says(model):
+    """The estimate at that noise-to-signal ratio is the last one that is asked for."""
+    model.config.sample.lowest = 0.5
+    asked = []
+    inner = model.denoiser.forward
+    model.denoiser.forward = lambda x, t: asked.append(float(t.flatten()[0])) or inner(x, t)
+    model.sample(num=1, steps=4)
+    assert model.denoiser.sde.ratio(torch.tensor(asked[-1], dtype=torch.float64)) == pytest.approx(0.5)
+    for wrong in (0.0, 1e6):
+        model.config.sample.lowest = wrong
+        with pytest.raises(ValueError, match="expected a noise-to-signal ratio above 0 and below"):
+            model.sample(num=1, steps=4)
+
+
 def test_adaptive_costs_at_least_what_is_said(model):
     assert model.sample(num=2, sampler="adaptive", steps=3).info["evaluations"] >= model.cost(
         False, sampler="adaptive", steps=3
