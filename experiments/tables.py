@@ -145,7 +145,7 @@ def films() -> str:
         ["", "pixels off the folded line", drawn("sound → film", "off the line, pixels"), real("film", "off the line, pixels"), ""],
         ["caption → film", "first direction right", drawn("caption → film", "direction"), real("direction"), "0.25"],
         ["", "digit right, read in the film", drawn("caption → film", "digit"), real("digit"), "0.10"],
-        ["", "frames that show what most of the film's do", drawn("caption → film", "one digit in all frames"), real("one digit in all frames"), ""],
+        ["", "frames that show what most do", drawn("caption → film", "one digit in all frames"), real("one digit in all frames"), ""],
         ["caption → picture → film → sound, in turns", "digit", drawn(turns, "digit"), real("digit"), "0.10"],
         ["", "first direction", drawn(turns, "direction"), real("direction"), "0.25"],
         ["the same, at once", "digit", drawn(once, "digit"), real("digit"), "0.10"],

@@ -115,7 +115,9 @@ def grid(config, sampler, steps: int, name: str | None = None) -> torch.Tensor:
     make = lookup(GRIDS, name, "grid of times") if name else sampler.grid
     highest = float(sampler.sde.ratio(torch.tensor(1.0, dtype=torch.float64)))
     if not 0 < lowest < highest:
-        raise ValueError(f"config.sample.lowest = {lowest}; expected a noise-to-signal ratio above 0 and below {highest:.3g}")
+        raise ValueError(
+            f"config.sample.lowest = {lowest}; expected a noise-to-signal ratio above 0 and below {highest:.3g}"
+        )
     return make(sampler.sde, steps, lowest)
 
 

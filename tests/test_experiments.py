@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from test_data import write_backgrounds
 from test_readme import SMALL, run
 
 FOLDER = ROOT / "experiments"
@@ -125,6 +126,30 @@ def test_learning_speed(tmp_path):
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
     assert len(rows) == 7 and all("picture -> text" in r["figures"] for r in rows)
     assert (tmp_path / "out" / "curves.png").exists()
+
+
+SMALL_VIEWS = """from jointdiff.config import from_file
+
+def get_config():
+    c = from_file({config!r})
+    for entry in c.modality.values():
+        entry.source_options.source = "handwritten"
+    return c
+"""
+
+
+@pytest.mark.slow
+def test_polymnist(tmp_path):
+    """On the digits that ship with scikit-learn, pasted on noise."""
+    write_backgrounds(tmp_path / "data")
+    (tmp_path / "small.py").write_text(SMALL_VIEWS.format(config=str(ROOT / "configs" / "polymnist.py")))
+    train = [sys.executable, "-m", "jointdiff.main", "--config=small.py", "--workdir=run", *SMALL]
+    run(train, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))
+    table = quick("polymnist", tmp_path, "--model=run")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert set(result["models"]["run"]["figures"][0]) >= {"4 given", "joint"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "run.png"}
+    assert quick("polymnist", tmp_path, "--model=run") == table  # nothing was left to do
 
 
 @pytest.mark.slow
