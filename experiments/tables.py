@@ -135,7 +135,7 @@ def films() -> str:
     drawn = lambda question, measure: spread([f[measure] for f in bounce["questions"][question]])
     real = lambda *at: f"{statistics.fmean(f[at[0]][at[1]] if at[1:] else f[at[0]] for f in bounce['real']):.3f}"
     turns, once = "caption → picture → film → sound", "caption → film, sound, picture"
-    ends = "two frames at each end → film"
+    ends, alike = "two frames at each end → film", "one digit in all frames"
     body = [
         ["film → sound", "impacts hit within a frame", drawn("film → sound", "impacts hit"), real("sound", "impacts hit"),
          real("sound of another scene", "impacts hit")],
@@ -145,7 +145,7 @@ def films() -> str:
         ["", "pixels off the folded line", drawn("sound → film", "off the line, pixels"), real("film", "off the line, pixels"), ""],
         ["caption → film", "first direction right", drawn("caption → film", "direction"), real("direction"), "0.25"],
         ["", "digit right, read in the film", drawn("caption → film", "digit"), real("digit"), "0.10"],
-        ["", "frames that show what most do", drawn("caption → film", "one digit in all frames"), real("one digit in all frames"), ""],
+        ["", "frames that show what most do", drawn("caption → film", alike), real(alike), ""],
         ["caption → picture → film → sound, in turns", "digit", drawn(turns, "digit"), real("digit"), "0.10"],
         ["", "first direction", drawn(turns, "direction"), real("direction"), "0.25"],
         ["the same, at once", "digit", drawn(once, "digit"), real("digit"), "0.10"],
