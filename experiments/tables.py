@@ -167,7 +167,10 @@ PAGES = {
         "conditions": conditions,
     },
     "experiments/sums/README.md": {"questions": questions},
-    "experiments/bounce/README.md": {"films": films},
+    "experiments/bounce/README.md": {
+        "films": films,
+        "levels": lambda: (HERE / "bounce" / "levels.md").read_text().strip(),
+    },
     "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},
 }
 

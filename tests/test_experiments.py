@@ -57,6 +57,9 @@ def test_scenes(name, options, files, tmp_path):
         "result.md",
         *files,
     }
+    if name == "bounce":
+        levels = [sys.executable, str(FOLDER / name / "levels.py"), "--model=run", "--num=4", "--outdir=levels"]
+        assert run(levels, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data")).count("\n") >= 8
     assert quick(name, tmp_path, "--model=run") == table  # all questions were answered
 
 
