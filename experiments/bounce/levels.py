@@ -2,8 +2,8 @@
 
     python experiments/bounce/levels.py --model=bounce     # under a minute
 
-Test scenes with the same noise at every ratio, all modalities equally noisy, nothing given. Writes levels.json and levels.md, beside
-this file or to --outdir.
+Test scenes with the same noise at every ratio, all modalities equally noisy, nothing given. Writes levels.json and levels.md,
+beside this file or to --outdir.
 """
 
 import argparse

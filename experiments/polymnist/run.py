@@ -25,7 +25,7 @@ from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.evaluate.coherence import Direction, coherence
 from jointdiff.evaluate.frechet import frechet
-from jointdiff.evaluate.judge import build_judges, ceiling
+from jointdiff.evaluate.judge import build_judges, ceiling, train_judge
 from jointdiff.evaluate.record import Record
 from jointdiff.report import beside, grid_picture, titled
 
@@ -107,11 +107,11 @@ def main():
         for entry in config.modality.values():
             entry.source_options.source = "handwritten"
     modalities = build.modalities(config)
-    names, judges, pairs = (
-        config.data.modalities,
-        build_judges(config, modalities),
-        build.data(config, modalities, "test"),
-    )
+    names, pairs = config.data.modalities, build.data(config, modalities, "test")
+    if args.quick:
+        judges = {n: train_judge(config, n, m, updates=20) for n, m in modalities.items()}
+    else:
+        judges = build_judges(config, modalities)
     sizes = (4,) if args.quick else (1, 2, 3, 4)
     result = Record(
         args.outdir / "result.json", {"num": num, "seeds": seeds, "quick": args.quick}, ceilings={}, models={}
