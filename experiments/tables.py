@@ -171,6 +171,7 @@ PAGES = {
         "films": films,
         "levels": lambda: (HERE / "bounce" / "levels.md").read_text().strip(),
     },
+    "experiments/polymnist/README.md": {"models": lambda: (HERE / "polymnist" / "result.md").read_text().strip()},
     "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},
 }
 
