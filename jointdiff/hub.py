@@ -15,9 +15,12 @@ HEAD = "---\nlibrary_name: jointdiff\ntags: [diffusion, multimodal]\n---\n\n"  #
 def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model:
     """A model by the name of shipped weights, a run's workdir, the path of a safetensors file, or a hub id "USER/NAME".
 
+    A folder that has the name of shipped weights is meant by a path: "./digits".
     precision: "fp32", "bf16", or "auto", which is bf16 where the hardware is fast at it.
     """
-    path = pathlib.Path(name)
+    path, shipped = pathlib.Path(name), state.shipped()
+    if name in shipped:
+        return state.load_weights(shipped[name], device, precision)
     if path.is_dir():
         whole = path / FILE
         return (
@@ -34,7 +37,7 @@ def load(name: str | os.PathLike, device=None, precision: str = "auto") -> Model
             raise ValueError(
                 f"{name!r} is no shipped model, workdir or file, and the hub gave none: {reason}"
             ) from None
-    return state.load_weights(build.lookup(state.shipped(), str(name), "model"), device, precision)
+    return state.load_weights(build.lookup(shipped, str(name), "model"), device, precision)
 
 
 def push_to_hub(model: Model, name: str, results: str = "", **how) -> str:

@@ -85,6 +85,14 @@ def test_load_takes_a_workdir_a_file_or_a_name(model, tmp_path):
         jointdiff.lod  # noqa: B018
 
 
+def test_a_folder_does_not_hide_shipped_weights(tmp_path, monkeypatch):
+    (tmp_path / "sums").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert jointdiff.load("sums").layout.names == ("first", "second", "answer", "rationale")
+    with pytest.raises(ValueError, match="no checkpoint in sums"):
+        jointdiff.load("./sums")
+
+
 def test_every_public_name_is_there():
     assert all(getattr(jointdiff, name) is not None for name in jointdiff.__all__)
 
