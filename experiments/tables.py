@@ -1,6 +1,6 @@
-"""The tables of the README's results, made from the result files that lie beside the experiments.
+"""The tables of the README, and of some experiments' pages, made from the result files that lie beside the experiments.
 
-python experiments/tables.py           # puts them into README.md, between <!-- NAME --> and <!-- end -->
+python experiments/tables.py           # puts them into the pages, between <!-- NAME --> and <!-- end -->
 python experiments/tables.py --check   # fails, and says which, if one is not what the result files say
 """
 

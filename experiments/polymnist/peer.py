@@ -1,8 +1,8 @@
 """Multimodal VAEs of the package `multivae` on the rows that jointdiff learns PolyMNIST from.
 
     python -m venv peer && peer/bin/pip install -e . multivae     # an environment of its own
-    peer/bin/python experiments/polymnist/peer.py --model=mvtcae --minutes=60 --out=runs/mvtcae.pt
-    peer/bin/python experiments/polymnist/run.py --model=runs/mvtcae.pt
+    peer/bin/python experiments/polymnist/peer.py --model=mvtcae --minutes=100 --out=runs/mvtcae.pt
+    peer/bin/python experiments/polymnist/run.py --model=runs/mvtcae.pt --num=30 --outdir=runs/views
 
 MVTCAE (Hwang et al. 2021) as that package's benchmark sets it, and MMVAE+ (Palumbo et al. 2023) with the settings of its paper
 and the convolutions of that benchmark, since the paper's residual networks decode every view from every other: a row costs

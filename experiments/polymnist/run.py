@@ -1,9 +1,9 @@
 """PolyMNIST: how often views that are drawn from other views show their digit, and all five from nothing the same one.
 
-    python -m jointdiff.main --config=configs/polymnist.py --workdir=runs/polymnist   # 4 hours on one core
-    python experiments/polymnist/run.py --model=runs/polymnist    # 40 minutes a model; goes on where it stopped
-    python experiments/polymnist/run.py --model=runs/mvtcae.pt    # a VAE that peer.py trained, in that one's environment
-    python experiments/polymnist/run.py --quick
+    python -m jointdiff.main --config=configs/polymnist.py --workdir=runs/polymnist   # 2 hours on one core
+    python experiments/polymnist/run.py --model=runs/polymnist --num=30 --outdir=runs/views   # 18 minutes; goes on where it stopped
+    python experiments/polymnist/run.py --model=runs/mvtcae.pt --num=30 --outdir=runs/views   # of peer.py, in its environment
+    python experiments/polymnist/run.py --quick --model=runs/polymnist --outdir=runs/quick
 
 Every set of 1, 2, 3 and 4 views is given, and the others drawn from it: the mean coherence over the sets of a size and the
 views drawn, which is what Senellart et al. 2025 (MultiVae) report. Then the five from nothing, and Frechet distances in the
