@@ -182,7 +182,7 @@ def samples(model, data, rows=6) -> PIL.Image.Image:
         "sum → both digits",
         "nothing → all four agree",
     ):
-        given, _, how, _ = QUESTIONS[question]
+        given, _, how = QUESTIONS[question]
         drawn = model.sample({n: values[n] for n in given}, rows, **{k: v for k, v in how.items() if k != "leave_out"})
         panels.append(titled(grid_picture(model.modalities, drawn, given), question.replace("→", "->")))
     return PIL.Image.fromarray(beside(panels))
