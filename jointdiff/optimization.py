@@ -1,5 +1,7 @@
 """How weights move: optimizers, the rate over a run, and the average that is kept."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -18,8 +20,49 @@ class Average:
         torch._foreach_lerp_(list(self.values.values()), [now[n] for n in self.values], weight)
 
 
-def optimizers(network: nn.Module, c, beside: nn.Module | None = None) -> list[torch.optim.Optimizer]:
-    """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else, `beside` too."""
+class Muon(torch.optim.Muon):
+    """Muon (Jordan et al. 2024) with Newton-Schulz iterations in fp32.
+
+    PyTorch's own run in bfloat16, which a CPU that has to emulate it makes of the 30th part of a second several seconds.
+    """
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            for p in (p for p in group["params"] if p.grad is not None):
+                state = self.state[p]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(p.grad)
+                mean = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
+                update = orthogonal(p.grad.lerp(mean, momentum), group["ns_coefficients"], group["ns_steps"])
+                p.mul_(1 - lr * group["weight_decay"])
+                p.add_(update, alpha=-0.2 * lr * math.sqrt(max(p.shape)))  # the size of AdamW's
+        return loss
+
+
+def orthogonal(matrix: torch.Tensor, coefficients=(3.4445, -4.775, 2.0315), steps: int = 5) -> torch.Tensor:
+    """U f(S) V for a matrix U S V, f near 1: an odd polynomial of degree 5 on S / |S|, applied `steps` times."""
+    a, b, c = coefficients
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        square = x @ x.T
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+def optimizers(
+    network: nn.Module, c, beside: nn.Module | None = None, fast: bool = True
+) -> list[torch.optim.Optimizer]:
+    """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else, `beside` too.
+
+    `fast` says whether the hardware multiplies in bfloat16.
+    """
     if c.name not in ("adamw", "muon"):
         raise ValueError(f"unknown optimizer {c.name!r}; there are adamw, muon")
     outer = {"first", "last", "embedding", "own"}
@@ -30,9 +73,8 @@ def optimizers(network: nn.Module, c, beside: nn.Module | None = None) -> list[t
     rest = [p for p in network.parameters() if id(p) not in chosen] + list(beside.parameters() if beside else ())
     out = [torch.optim.AdamW(rest, lr=c.lr, weight_decay=c.weight_decay, betas=(0.9, 0.98))]
     if matrices:
-        out.append(
-            torch.optim.Muon(matrices, lr=c.matrix_lr, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        muon = torch.optim.Muon if fast else Muon
+        out.append(muon(matrices, lr=c.matrix_lr, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw"))
     for optimizer in out:
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]

@@ -93,7 +93,8 @@ class Trainer:
         elder = self.replay(old) if c.replay.share else None
         self.objective = spread(Objective(self.denoiser, self.alignment, elder), c, self.device)
         self.divided = sharding.divided(self.objective)
-        self.optimizers = optimizers(network, config.optim, self.alignment)
+        native = build.precision("auto", self.device) == torch.bfloat16
+        self.optimizers = optimizers(network, config.optim, self.alignment, native)
         self.average = Average(network, c.ema)
         self.patterns = build.patterns(config, self.layout)
         self.weights = build.weights(config).to(self.device)
