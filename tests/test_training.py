@@ -18,7 +18,7 @@ from jointdiff import build, hub, state
 from jointdiff import config as cfg
 from jointdiff.build import precision
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.optimization import Average, optimizers, rate
+from jointdiff.optimization import Average, Muon, optimizers, orthogonal, rate
 from jointdiff.training import NotFinite, Trainer, for_minutes
 
 
@@ -195,6 +195,31 @@ def test_every_parameter_has_exactly_one_optimizer(tmp_path):
     with pytest.raises(ValueError, match="unknown optimizer"):
         c.optim.name = "sgd"
         optimizers(network, c.optim)
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (12, 5), (6, 6)])
+def test_newton_schulz_is_its_polynomial_of_the_singular_values(shape):
+    matrix = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    left, s, right = torch.linalg.svd(matrix, full_matrices=False)
+    s = s / s.norm()
+    for _ in range(5):
+        s = 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5
+    assert torch.allclose(orthogonal(matrix), left @ s.diag() @ right, atol=1e-9)
+    assert (s > 0.6).all() and (s < 1.3).all()
+
+
+def test_muon_in_fp32_is_pytorchs_but_for_bfloat16():
+    g, moved = torch.Generator().manual_seed(1), []
+    start, gradients = torch.randn(24, 40, generator=g), torch.randn(4, 24, 40, generator=g)
+    for kind in (Muon, torch.optim.Muon):
+        p = torch.nn.Parameter(start.clone())
+        optimizer = kind([p], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        for gradient in gradients:
+            p.grad = gradient.clone()
+            optimizer.step()
+        moved.append(p.detach() - start)
+        assert set(optimizer.state[p]) == {"momentum_buffer"}  # a checkpoint goes on on either
+    assert (moved[0] - moved[1]).norm() < 0.02 * moved[1].norm()
 
 
 def test_precision_is_settable():
