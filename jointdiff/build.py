@@ -21,6 +21,7 @@ from .layout import Layout
 from .loss import TimePatterns
 from .modalities import MODALITIES
 from .samplers import GRIDS, SAMPLERS
+from .samplers.grids import at_ratios
 from .sde import SDES
 
 
@@ -109,8 +110,15 @@ def sampler(config, sde, name: str | None = None):
     return cls(sde, **plain(config.sample[name]))
 
 
-def grid(config, sampler, steps: int, name: str | None = None) -> torch.Tensor:
-    """The times of `steps` steps, the last of them where the noise-to-signal ratio is config.sample.lowest."""
+def grid(config, sampler, steps: int | None = None, name=None) -> torch.Tensor:
+    """The times of `steps` steps, the config's when None, on the grid of this name, the last where the noise-to-signal ratio is
+    config.sample.lowest; or those of the ratios that are named instead (see `samplers.grids.at_ratios`).
+    """
+    if name and not str(name)[:1].isalpha():
+        times = at_ratios(sampler.sde, name)
+        if steps not in (None, len(times)):
+            raise ValueError(f"{steps} steps, but a grid of {len(times)}: the beginning and {len(times) - 1} ratios")
+        return times
     name, lowest = name or config.sample.grid, config.sample.lowest
     make = lookup(GRIDS, name, "grid of times") if name else sampler.grid
     highest = float(sampler.sde.ratio(torch.tensor(1.0, dtype=torch.float64)))
@@ -118,7 +126,7 @@ def grid(config, sampler, steps: int, name: str | None = None) -> torch.Tensor:
         raise ValueError(
             f"config.sample.lowest = {lowest}; expected a noise-to-signal ratio above 0 and below {highest:.3g}"
         )
-    return make(sampler.sde, steps, lowest)
+    return make(sampler.sde, config.sample.steps if steps is None else steps, lowest)
 
 
 def condition(config, denoiser: Denoiser, y, mask, name: str | None = None, **more):

@@ -11,6 +11,7 @@ from .data import examples, restored
 from .files import folder_at_once
 from .model import Model
 from .order import turns
+from .plan import Plan, Sampling
 from .results import Samples
 from .streams import stream
 
@@ -95,7 +96,7 @@ def generate(
     # two steps of one batch, the second time round, say what an evaluation costs under this condition
     trial = {n: v[:1] for n, v in given.items()}
     for _ in range(2):
-        tried = model.sample(trial, min(num * best_of, batch), **{**common, "steps": 2})
+        tried = model.sample(trial, min(num * best_of, batch), **{**common, "steps": 2, "grid": None})
     batches = -(-num * best_of // batch)
     if model.shared:
         batches = -(-batches // processes.world())
@@ -108,7 +109,7 @@ def generate(
         f"{least}{evaluations} network evaluations"
         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
     )
-    steps = how.get("steps") or model.config.sample.steps
+    steps = Plan(model, Sampling(**plan), bool(given)).steps
     first = processes.rank() == 0
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
         with tqdm(total=batches * steps * number, disable=None if first else True, unit="step", leave=False) as bar:

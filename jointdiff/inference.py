@@ -11,6 +11,7 @@ import torch
 
 from . import likelihood
 from .condition import leave_out
+from .samplers.grids import least_loss
 from .streams import SampleNoise
 
 LEVELS = (0.02, 5.0, 28)  # lowest, highest and number of the noise levels that `noise_level` compares
@@ -133,6 +134,62 @@ def expected(model, values: Mapping[str, Any], seed: int = 0) -> dict[str, torch
         with model.denoiser.precision():
             out.append(denoise(draw(), torch.ones(1, 1, 1, 1, dtype=torch.float64, device=model.device)).float().cpu())
     return {n: values.get(n, v) for n, v in model.layout.unpack(torch.cat(out)).items()}
+
+
+@torch.no_grad()
+def errors(model, values: Mapping[str, Any], ratios: Iterable[float], given: Iterable[str] = (), seed: int = 0):
+    """How far estimates are off, by the noise in what the network sees: `{name: (K,)}` mean squares over rows, channels, pixels.
+
+    The values of all modalities enter with one noise at each of the K noise-to-signal ratios, the same for all ratios, but for
+    what is given, which is clean, and has no error.
+    """
+    layout, sde = model.layout, model.denoiser.sde
+    x_0 = layout.pack({n: model.encode(n, v) for n, v in values.items()}).to(model.device)
+    times = sde.time(torch.as_tensor(list(ratios), dtype=torch.float64)).to(model.device)
+    mask, out = layout.mask(given).to(model.device), []
+    for time in times:
+        t = torch.where(mask, 0.0, time)
+        squares = torch.zeros(len(layout.names), dtype=torch.float64)
+        for first in range(0, len(x_0), 64):
+            part = x_0[first : first + 64]
+            draw = SampleNoise(seed, len(part), layout.shape, first, model.device)
+            x_t = sde.alpha(t).to(part) * part + sde.sigma(t).to(part) * draw()
+            with model.denoiser.precision():
+                off = layout.unpack((model.denoiser(torch.where(mask, part, x_t), t) - part).float().cpu())
+            squares += torch.stack([v.double().square().mean((1, 2, 3)).sum() for v in off.values()])
+        out.append(squares / len(x_0))
+    return dict(zip(layout.names, torch.stack(out, 1)))
+
+
+def grid(
+    model,
+    values: Mapping[str, Any],
+    steps: int,
+    given: Iterable[str] = (),
+    lowest: float = 0.5,
+    seed: int = 0,
+) -> tuple[float, ...]:
+    """The noise-to-signal ratios, after the beginning, of the `steps` steps that lose least, for `sample(grid=...)`.
+
+    For few steps, 2 to 8: on the usual grids those are too far apart where what is drawn is decided. See
+    `samplers.grids.least_loss`.
+
+    Args:
+        values: of all modalities, training rows, some 64 of them.
+        given: the modalities that will be given.
+        lowest: the ratio below which detail does not count; it is left to the last estimate.
+    """
+    sde, layout = model.denoiser.sde, model.layout
+    high = float(sde.ratio(torch.tensor(1.0, dtype=torch.float64)))
+    if steps < 2 or not 0 < lowest < high:
+        raise ValueError(
+            f"steps = {steps}, lowest = {lowest}; expected 2 at least, and a ratio between 0 and {high:.3g}"
+        )
+    ratios = torch.logspace(math.log10(high), math.log10(lowest), 65, dtype=torch.float64)
+    size = {n: math.prod(layout.grid) * layout.channels[n] * layout.scale[n] ** 2 for n in layout.names}
+    off = sum(size[n] * v for n, v in errors(model, values, ratios[:-1], given, seed).items())
+    chosen = least_loss(ratios, torch.cat([off, off[-1:]]), steps)
+    return tuple(float(f"{r:.3g}") for r in chosen[1:])
 
 
 @torch.no_grad()

@@ -56,7 +56,11 @@ flags.DEFINE_bool(
 flags.DEFINE_integer("batch", 64, "Samples computed at once.", lower_bound=1)
 flags.DEFINE_string("sampler", None, "Sampler; the config's when not named.")
 flags.DEFINE_integer("steps", None, "Sampler steps.", lower_bound=1)
-flags.DEFINE_string("grid", None, "Grid of times: karras, log_snr, uniform; the sampler's own when not named.")
+flags.DEFINE_string(
+    "grid",
+    None,
+    "Grid of times: karras, log_snr, uniform, the sampler's own when not named; or noise-to-signal ratios, as 4,2,1.",
+)
 flags.DEFINE_float("guidance", None, "Classifier-free guidance; 0 is none.")
 flags.DEFINE_string(
     "guide", None, "Weights, or a workdir, of a weaker model that guidance leads away from (autoguidance)."

@@ -227,4 +227,6 @@ class Model:
     maps = inference.maps
     embed = inference.embed
     expected = inference.expected
+    errors = inference.errors
+    grid = inference.grid
     best = best

@@ -14,13 +14,14 @@ from .samplers import sample
 class Sampling:
     """How to sample, where it differs from what the model's config says.
 
-    sampler, grid, condition: names in `SAMPLERS`, `GRIDS`, `CONDITIONS`. steps: of the sampler. guidance: how far beyond the
-    estimate, 0 for none. guide: a weaker `Model` to guide away from, instead of from the estimate without what is given.
+    sampler, grid, condition: names in `SAMPLERS`, `GRIDS`, `CONDITIONS`; the grid may be noise-to-signal ratios instead, such as
+    `Model.grid` finds. steps: of the sampler. guidance: how far beyond the estimate, 0 for none. guide: a weaker `Model` to guide
+    away from, instead of from the estimate without what is given.
     """
 
     sampler: str | None = None
     steps: int | None = None
-    grid: str | None = None
+    grid: str | tuple[float, ...] | None = None
     condition: str | None = None
     guidance: float | None = None
     guide: Any = None
@@ -36,8 +37,8 @@ class Plan:
             build.lookup(CONDITIONS, how.condition, "condition")
         self.guidance = float(c.guidance if how.guidance is None else how.guidance)
         self.method = build.sampler(model.config, model.denoiser.sde, how.sampler)
-        self.steps = c.steps if how.steps is None else how.steps
-        self.times = build.grid(model.config, self.method, self.steps, how.grid)
+        self.times = build.grid(model.config, self.method, how.steps, how.grid)
+        self.steps = len(self.times)
         self.weaker = None
         if how.guide is not None:
             if repr(how.guide.layout) != repr(model.layout):
@@ -46,6 +47,7 @@ class Plan:
         self.settings = {
             "sampler": how.sampler or c.sampler,
             "steps": self.steps,
+            **({"grid": how.grid} if how.grid else {}),
             "condition": self.condition,
             "guidance": self.guidance,
         }

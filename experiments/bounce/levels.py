@@ -19,15 +19,6 @@ HERE = pathlib.Path(__file__).parent
 RATIOS = (0.05, 0.1, 0.2, 0.4, 1.0, 3.0)
 
 
-@torch.no_grad()
-def errors(model, values, ratio: float, seed: int) -> dict[str, float]:
-    x_0, sde = model.layout.pack(values), model.denoiser.sde
-    time = sde.time(torch.tensor(ratio, dtype=torch.float64)).expand(len(x_0), x_0.shape[1])[:, :, None, None]
-    noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(seed))
-    off = model.denoiser((x_0 + ratio * noise) / (1 + ratio**2) ** 0.5, time) - x_0
-    return {name: float(part.square().mean().sqrt()) for name, part in model.layout.unpack(off).items()}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bounce", help="shipped weights, a workdir, or a safetensors file")
@@ -38,7 +29,8 @@ def main():
     model = jointdiff.load(args.model)
     values = build.data(model.config, model.modalities, "test").rows(0, args.num).values
     result = Record(args.outdir / "levels.json", {"model": args.model, "num": args.num, "seed": 0}, rows=[])
-    result["rows"] = [{"ratio": r, **errors(model, values, r, 0)} for r in RATIOS]
+    off = model.errors(values, RATIOS)
+    result["rows"] = [{"ratio": r, **{n: float(v[i].sqrt()) for n, v in off.items()}} for i, r in enumerate(RATIOS)]
     result.save()
     names = model.layout.names
     lines = [f"| noise-to-signal ratio | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]

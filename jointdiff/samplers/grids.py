@@ -1,5 +1,7 @@
 """Grids of times: decreasing float64 times from 1 to just above 0, where samplers stop and denoise."""
 
+import itertools
+
 import torch
 
 from ..sde import SDE
@@ -37,6 +39,47 @@ def uniform(sde: SDE, steps: int, lowest: float = LOWEST) -> torch.Tensor:
     _, _, low = _range(sde, steps, lowest)
     last = max(1e-3, float(sde.time(torch.tensor(low, dtype=torch.float64))))
     return torch.linspace(1, last, steps, dtype=torch.float64)
+
+
+def least_loss(ratios: torch.Tensor, errors: torch.Tensor, steps: int) -> torch.Tensor:
+    """Of decreasing noise-to-signal ratios `(K,)` the `steps` at which ancestral steps lose least, the first too, `(steps,)`.
+
+    A step from r to r' loses `E |x_0 - x_0_hat(r)|^2 (1 / r'^2 - 1 / r^2) / 2` nats of the likelihood's bound (Kingma et al.
+    2021, arXiv:2107.00630, equation 13), `errors` `(K,)` being that mean: where the estimate gets better soon, short steps pay.
+    The last step goes to the last ratio, below which nothing counts. The best of all choices, by dynamic programming (Watson et
+    al. 2021, arXiv:2106.03802).
+    """
+    ratios, errors = ratios.double(), errors.double()
+    if not 1 <= steps < len(ratios):
+        raise ValueError(f"{steps} steps; expected 1 to {len(ratios) - 1}, the number of ratios less one")
+    if not (ratios.diff() < 0).all() or ratios[-1] <= 0:
+        raise ValueError("ratios have to decrease, and to stay above 0")
+    snr = ratios**-2
+    loss = errors[:, None] * (snr[None] - snr[:, None])
+    loss = torch.where(torch.ones_like(loss).triu(1).bool(), loss, torch.inf)  # from row to column
+    best, ways = loss[:, -1], []  # the least loss from here to the end, in one step so far
+    for _ in range(steps - 1):
+        best, way = (loss + best[None]).min(1)
+        ways.append(way)
+    chosen = [0]
+    for way in reversed(ways):
+        chosen.append(int(way[chosen[-1]]))
+    return ratios[chosen]
+
+
+def at_ratios(sde: SDE, ratios) -> torch.Tensor:
+    """The times from 1 on to those of the noise-to-signal ratios, decreasing numbers, or a text of such with commas between."""
+    low, high = sde.ratio(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    try:
+        numbers = [float(r) for r in (ratios.split(",") if isinstance(ratios, str) else ratios)]
+    except (ValueError, TypeError):
+        numbers = []
+    if not numbers or not all(a > b for a, b in itertools.pairwise([high, *numbers, low])):
+        raise ValueError(
+            f"a grid of noise-to-signal ratios decreases, between {high:.3g} and {low:.3g}, such as 4,2,1; got {ratios}"
+        )
+    ratios = torch.tensor(numbers, dtype=torch.float64)
+    return torch.cat([torch.ones(1, dtype=torch.float64), sde.time(ratios)])
 
 
 def _range(sde, steps, lowest):
