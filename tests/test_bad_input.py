@@ -35,6 +35,8 @@ FLAGS = [
     ({"sampler": "dpm"}, "unknown sampler 'dpm'; there are ddim, dpm_solver"),
     ({"given": ["text=one"], "condition": "gibbs"}, "unknown condition 'gibbs'; there are clean, replace"),
     ({"given": ["text=one"], "grid": "cosine"}, "unknown grid of times 'cosine'; there are karras"),
+    ({"given": ["text=one"], "grid": "1,2"}, "a grid of noise-to-signal ratios decreases, between 152 and"),
+    ({"given": ["text=one"], "grid": "2,1", "steps": 9}, "9 steps, but a grid of 3: the beginning and 2 ratios"),
     ({"given": ["text=one"], "given_noise": ["text=loud"]}, "expected NAME=NUMBER or NAME=auto"),
     ({"given": ["text=one"], "given_noise": ["text=-1"]}, "must be a finite number from 0 on"),
     ({"given": ["text=one"], "given_noise": ["image=0.5"]}, "which is not given"),

@@ -12,8 +12,8 @@ from test_readme import SMALL, run
 FOLDER = ROOT / "experiments"
 
 
-def quick(name, tmp_path, *more):
-    script = str(FOLDER / name / "run.py")
+def quick(name, tmp_path, *more, script="run.py"):
+    script = str(FOLDER / name / script)
     return run(
         [sys.executable, script, "--quick", "--outdir=out", *more], tmp_path, JOINTDIFF_DATA=str(tmp_path / "data")
     )
@@ -93,6 +93,16 @@ def test_solvers(tmp_path, tiny_model):
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
     assert {(r["method"], r["evaluations"]) for r in rows} >= {("DDIM", 4), ("Heun", 7), ("DPM-Solver++ 2M", 8)}
     assert (tmp_path / "out" / "coherence_by_cost.png").exists()
+
+
+@pytest.mark.slow
+def test_few_evaluations(tmp_path, tiny_model):
+    table = quick("solvers", tmp_path, f"--model={tiny_model}", script="few.py")
+    rows = json.loads((tmp_path / "out" / "few.json").read_text())["rows"]
+    assert {(r["grid"], r["steps"]) for r in rows} >= {("usual", 1), ("usual, to 0.5", 2), ("least loss, to 0.5", 2)}
+    assert all(len(r["ratios"]) == 1 for r in rows if r["grid"].startswith("least"))
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"few.json", "few.md", "few.png"}
+    assert quick("solvers", tmp_path, f"--model={tiny_model}", script="few.py") == table  # all rows were there
 
 
 @pytest.mark.slow

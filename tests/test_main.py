@@ -68,6 +68,12 @@ def test_every_sampler_and_condition_by_flags(command, sampler, condition):
     assert (summary["sampler"], summary["condition"], summary["steps"]) == (sampler, condition, 4)
 
 
+def test_a_grid_of_ratios_by_a_flag(command):
+    out = command(mode="sample", given=["image"], num=1, grid="4,2,1")
+    summary = json.loads((out / "samples.json").read_text())
+    assert (summary["grid"], summary["steps"], summary["evaluations"]) == ("4,2,1", 4, 4)
+
+
 def test_pictures_sounds_and_examples_as_conditions(command, tmp_path):
     PIL.Image.new("RGB", (50, 40), (255, 255, 255)).save(tmp_path / "photo.png")
     wavfile.write(tmp_path / "tone.wav", 44100, (np.sin(np.arange(8000) * 0.1) * 9000).astype(np.int16))
