@@ -2,13 +2,17 @@
 
     python experiments/noisy_text/run.py           # the shipped model, about 40 minutes on one core; goes on where it stopped
     python experiments/noisy_text/run.py --quick   # under 2 minutes
+    python experiments/noisy_text/run.py --name=fresh --spoilt=noise --methods=clean,matched --seeds=3 --start=1000
 
 Words and speech are spoilt, pictures are drawn from them, several of each, and their class histogram is scored against
-the true class. Writes result.json after every row, then result.md and calibration.png, beside this file or to --outdir.
+the true class. Every seed has conditions of its own, from test row --start on. Writes result.json after every row, then result.md
+and calibration.png, or by another --name, beside this file or to --outdir.
 """
 
 import argparse
+import itertools
 import pathlib
+import statistics
 
 import matplotlib
 
@@ -27,6 +31,7 @@ from jointdiff.evaluate.record import Record
 from jointdiff.streams import stream
 
 HERE = pathlib.Path(__file__).parent
+FIGURES = ("coherence", "nll", "brier", "ece", "level")
 METHODS = ("clean", "matched", "held", "auto", "replace")
 LABELS = {
     "clean": "taken as clean",
@@ -71,7 +76,12 @@ def main():
     parser.add_argument("--num", type=int, default=64, help="conditions")
     parser.add_argument("--repeats", type=int, default=10, help="samples a condition")
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--start", type=int, default=0, help="test row of the first condition")
+    parser.add_argument("--given", default="text,audio")
+    parser.add_argument("--spoilt", default=",".join(SPOILS))
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--name", default="result")
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
@@ -79,24 +89,25 @@ def main():
     num, repeats, steps = (6, 3, 4) if args.quick else (args.num, args.repeats, args.steps)
     model = jointdiff.load(args.model)
     judges = build_judges(model.config, model.modalities)
-    values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, num)
-    setting = {"model": args.model, "num": num, "repeats": repeats, "steps": steps, "seed": args.seed}
-    result = Record(args.outdir / "result.json", setting, rows=[])
-    done = {(r["given"], r["spoilt"], r["strength"], r["method"]) for r in result["rows"]}
+    pairs = build.data(model.config, model.modalities, "test")
+    setting = {"model": args.model, "num": num, "repeats": repeats, "steps": steps, "start": args.start}
+    result = Record(args.outdir / f"{args.name}.json", setting, rows=[])
+    done = {(r["given"], r["spoilt"], r["strength"], r["method"], r["seed"]) for r in result["rows"]}
     work = []
-    for name in ("text", "audio"):
-        for kind, strengths in SPOILS.items():
+    for seed, name in itertools.product(range(args.seeds), args.given.split(",")):
+        for kind in args.spoilt.split(","):
             if kind == "misspelt" and name != "text":
                 continue
-            for strength in strengths[1:2] if args.quick else strengths:
+            for strength in SPOILS[kind][1:2] if args.quick else SPOILS[kind]:
                 # only noise has a level to match; what else is wrong is for the network to tell
-                methods = METHODS if kind == "noise" else ("clean", "auto", "replace")
-                work += [(name, kind, strength, m) for m in methods if (name, kind, strength, m) not in done]
-    for name, kind, strength, method in tqdm(work, disable=None, unit="row"):
-        seen = spoil(model, kind, strength, name, values[name], labels, args.seed)
+                some = METHODS if kind == "noise" and strength else ("clean", "auto", "replace")
+                work += [(name, kind, strength, m, seed) for m in some if m in args.methods.split(",")]
+    for name, kind, strength, method, seed in tqdm([w for w in work if w not in done], disable=None, unit="row"):
+        values, _, labels, _ = pairs.rows(args.start + seed * num, num)
+        seen = spoil(model, kind, strength, name, values[name], labels, seed)
         level = {"matched": strength, "held": strength, "auto": "auto"}.get(method, 0.0)
         if level == "auto":
-            level = model.noise_level(name, seen, args.seed)
+            level = model.noise_level(name, seen, seed)
         found = level if isinstance(level, torch.Tensor) else torch.full((num,), float(level))
         model.config.sample.given_noise = "held" if method == "held" else "drawn"
         classes = repeated(
@@ -105,50 +116,65 @@ def main():
             {name: seen},
             "image",
             repeats,
-            args.seed,
+            seed,
             {name: found} if found.any() else None,
             condition="replace" if method == "replace" else "clean",
             steps=steps,
             guidance=0.0,
         )
-        row = {"given": name, "spoilt": kind, "strength": strength, "method": method}
+        row = {"given": name, "spoilt": kind, "strength": strength, "method": method, "seed": seed}
         row |= scores(classes, labels, len(DIGITS))
         row["level"], row["level spread"] = float(found.mean()), float(found.std())
         result["rows"].append(row)
         result.save()
-    (args.outdir / "result.md").write_text(table(result))
-    picture(result).savefig(args.outdir / "calibration.png", dpi=110)
+    (args.outdir / f"{args.name}.md").write_text(table(result))
+    picture(result).savefig(args.outdir / ("calibration.png" if args.name == "result" else f"{args.name}.png"), dpi=110)
     print(table(result))
+
+
+def grouped(result) -> dict[tuple, dict[str, list[float]]]:
+    """The figures of every damage and method, one a seed."""
+    out = {}
+    for r in result["rows"]:
+        here = out.setdefault((r["given"], r["spoilt"], r["strength"], r["method"]), {f: [] for f in FIGURES})
+        for f in FIGURES:
+            here[f].append(r[f])
+    return out
 
 
 def table(result) -> str:
     """Markdown: a row a damage and method."""
-    figures = ("coherence", "nll", "brier", "ece", "level")
     out = [
-        "| given | damage | strength | method | " + " | ".join(figures) + " |",
-        "|---|---|---|---|" + "---|" * len(figures),
+        "| given | damage | strength | method | " + " | ".join(FIGURES) + " |",
+        "|---|---|---|---|" + "---|" * len(FIGURES),
     ]
-    for r in result["rows"]:
-        cells = " | ".join(f"{r[f]:.3f}" for f in figures)
-        out.append(f"| {r['given']} | {r['spoilt']} | {r['strength']:g} | {r['method']} | {cells} |")
+    for (given, kind, strength, method), found in grouped(result).items():
+        cells = " | ".join(shown(found[f]) for f in FIGURES)
+        out.append(f"| {given} | {kind} | {strength:g} | {method} | {cells} |")
     return "\n".join(out) + "\n"
+
+
+def shown(values: list[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{spread}"
 
 
 def picture(result):
     """NLL and coherence against the noise in the condition."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained", sharex=True)
+    found = grouped(result)
     for column, name in enumerate(("text", "audio")):
         for line, (figure_name, title) in enumerate(
             (("nll", "NLL of the class histogram"), ("coherence", "coherence"))
         ):
             axis = axes[line, column]
             for i, method in enumerate(METHODS):
-                rows = [r for r in result["rows"] if (r["given"], r["spoilt"], r["method"]) == (name, "noise", method)]
-                rows.sort(key=lambda r: r["strength"])
-                label = LABELS[method]
-                axis.plot(
-                    [r["strength"] for r in rows], [r[figure_name] for r in rows], "o-", color=f"C{i}", label=label
-                )
+                strengths = [s for s in SPOILS["noise"] if (name, "noise", s, method) in found]
+                values = [found[name, "noise", s, method][figure_name] for s in strengths]
+                spread = [statistics.stdev(v) if len(v) > 1 else 0 for v in values]
+                if values:
+                    mean = [statistics.fmean(v) for v in values]
+                    axis.errorbar(strengths, mean, spread, fmt="o-", color=f"C{i}", label=LABELS[method])
             axis.set(
                 title=f"{'words' if name == 'text' else 'speech'} to pictures: {title}", xlabel="noise in the condition"
             )
