@@ -28,7 +28,7 @@ from jointdiff.evaluate.judge import build_judges
 from jointdiff.evaluate.record import Record
 
 HERE = pathlib.Path(__file__).parent
-STEPS = (1, 2, 3, 4, 6, 8, 16)
+STEPS = (1, 2, 3, 4, 8, 16)
 ENDS = (0.2, 0.5, 1.0)  # noise-to-signal ratios below which detail does not count
 GRIDS = ("usual", *(f"usual, to {e:g}" for e in ENDS), *(f"least loss, to {e:g}" for e in ENDS))
 FIGURES = {
