@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from .. import build
 from ..data import restored
 from ..streams import stream
 
@@ -140,13 +141,14 @@ def train_airbench(
     batch: int = 1000,
     shift: int = 2,
     show: Callable | None = None,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = None,
 ) -> Classifier:
     """Nesterov's SGD with the settings of Jordan 2024, arXiv:2404.00498, listing 4, more passes and no test-time views.
 
     Mirrored every second pass, moved by up to `shift` pixels, label smoothing .2; the weights are averaged on the way
-    (lookahead). `show(pass, model)` is called after every pass.
+    (lookahead). `show(pass, model)` is called after every pass. Without a `dtype` in bfloat16 where the hardware is fast at it.
     """
+    dtype = dtype or build.precision("auto", values.device)
     model = airbench(values.shape[1], int(labels.max()) + 1)
     model.body[0].fit(restored(values[:5000]))
     steps, momentum = math.ceil(passes * (len(values) // batch)), 0.85
