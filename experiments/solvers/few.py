@@ -78,7 +78,8 @@ def main():
     setting = {"model": args.model, "num": num, "seeds": seeds, "quick": args.quick}
     result = Record(args.outdir / "few.json", setting, rows=[])
     done = {(r["grid"], r["steps"]) for r in result["rows"]}
-    work = [(g, s) for s in STEPS for g in GRIDS if s <= most and (s > 1 or g == "usual") and (g, s) not in done]
+    wanted = {1: GRIDS[:1], 16: [g for g in GRIDS if g == "usual" or g.endswith("to 0.5")]}
+    work = [(g, s) for s in STEPS for g in wanted.get(s, GRIDS) if s <= most and (g, s) not in done]
     with tqdm(total=sum(s for _, s in work), disable=None, unit="evaluation") as bar:
         for grid, steps in work:
             found = [measure(model, judges, real, pairs, grid, steps, num, seed, rows) for seed in range(seeds)]
