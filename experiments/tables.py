@@ -79,6 +79,35 @@ def noisy() -> str:
     return rows(["", *columns.values()], body)
 
 
+def fresh() -> str:
+    """Noise matched against taken as clean, on conditions that no choice was made on."""
+    body = []
+    for name, title in (("text", "words"), ("audio", "speech")):
+        found = {}
+        for r in result("noisy_text", f"fresh_{name}")["rows"]:
+            found.setdefault((r["strength"], r["method"]), {})[r["seed"]] = r
+        for strength in sorted({s for s, _ in found} - {0.0}):
+            clean, matched = found[strength, "clean"], found[strength, "matched"]
+            nll = [spread([r["nll"] for r in rows.values()]) for rows in (clean, matched)]
+            gain = spread([clean[seed]["nll"] - matched[seed]["nll"] for seed in clean])
+            right = " / ".join(f"{statistics.fmean(r['coherence'] for r in rows.values()):.3f}" for rows in (clean, matched))
+            body.append([title, f"{strength:g}", *nll, gain, right])
+            title = ""
+    return rows(["given", "noise", "NLL, taken as clean", "NLL, noise matched", "gain, seed by seed", "coherence"], body)
+
+
+def few() -> str:
+    """What few evaluations bring on three grids of times."""
+    found = {(r["grid"], r["steps"]): r for r in result("solvers", "few")["rows"]}
+    grids = {"the usual grid": "usual", "the usual grid, ending at .5": "usual, to 0.5", "`Model.grid`": "least loss, to 0.5"}
+    cell = lambda r: f"{r['given one']['mean']:.2f}, {r['nothing']['mean']:.2f}, {r['frechet']['mean']:.1f}"
+    body = [
+        [str(steps), *(cell(found[grid, steps]) if (grid, steps) in found else "the same" for grid in grids.values())]
+        for steps in sorted({s for _, s in found})
+    ]
+    return rows(["evaluations", *grids], body)
+
+
 def conditions() -> str:
     """Conditions with the exact score."""
     chosen = (
@@ -164,6 +193,7 @@ PAGES = {
         "keypad": lambda: directions("keypad", "`keypad` (the first command)"),
         "relations": relations,
         "noisy": noisy,
+        "few": few,
         "conditions": conditions,
     },
     "experiments/sums/README.md": {"questions": questions},
@@ -171,6 +201,7 @@ PAGES = {
         "films": films,
         "levels": lambda: (HERE / "bounce" / "levels.md").read_text().strip(),
     },
+    "experiments/solvers/README.md": {"few": lambda: (HERE / "solvers" / "few.md").read_text().strip()},
     "experiments/polymnist/README.md": {"models": lambda: (HERE / "polymnist" / "result.md").read_text().strip()},
     "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},
 }

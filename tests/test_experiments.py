@@ -101,7 +101,7 @@ def test_few_evaluations(tmp_path, tiny_model):
     rows = json.loads((tmp_path / "out" / "few.json").read_text())["rows"]
     assert {(r["grid"], r["steps"]) for r in rows} >= {("usual", 1), ("usual, to 0.5", 2), ("least loss, to 0.5", 2)}
     assert all(len(r["ratios"]) == 1 for r in rows if r["grid"].startswith("least"))
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"few.json", "few.md", "few.png"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"few.json", "few.md", "few.png", "few_samples.png"}
     assert quick("solvers", tmp_path, f"--model={tiny_model}", script="few.py") == table  # all rows were there
 
 

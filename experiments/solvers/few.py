@@ -4,8 +4,9 @@
     python experiments/solvers/few.py --quick      # under a minute
 
 The usual grid, the usual one that ends early, and the grid that loses least (`Model.grid`: from the errors of the network's
-estimates on 64 training rows, nothing given, the same grid for all directions). Every single modality is given to draw the others,
-and nothing, on rows of the test split. Writes few.json after every row, then few.md and few.png, beside this file or to --outdir.
+estimates on 64 training rows, nothing given, the same grid for all directions). Every single modality is given to draw the
+others, and nothing, on rows of the test split. Writes few.json after every row, then few.md, few.png and few_samples.png, beside
+this file or to --outdir.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import PIL.Image
 import torch
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ from jointdiff.evaluate import frechet
 from jointdiff.evaluate.coherence import fitting
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.evaluate.record import Record
+from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
 STEPS = (1, 2, 3, 4, 8, 16)
@@ -92,6 +95,7 @@ def main():
             bar.update(steps)
     (args.outdir / "few.md").write_text(table(result))
     picture(result).savefig(args.outdir / "few.png", dpi=110)
+    samples(model, rows).save(args.outdir / "few_samples.png")
     print(table(result))
 
 
@@ -125,6 +129,20 @@ def picture(result):
     axes[2].set_yscale("log")
     axes[2].legend(fontsize=8)
     return figure
+
+
+def samples(model, rows, num: int = 6) -> PIL.Image.Image:
+    """Samples from nothing, on the usual grid and on that which loses least, and with the usual 18 steps."""
+    model.config.sample.lowest = 0.002
+    panels = []
+    for steps in (2, 4, 18):
+        ways = {"usual": {"steps": steps}}
+        if steps < 18:
+            ways["Model.grid"] = {"grid": model.grid(rows, steps)}
+        for name, how in ways.items():
+            drawn = model.sample({}, num, seed=1, guidance=0.0, **how)
+            panels.append(titled(grid_picture(model.modalities, drawn, ()), f"{steps} evaluations, {name}"))
+    return PIL.Image.fromarray(beside(panels))
 
 
 if __name__ == "__main__":
