@@ -90,16 +90,24 @@ def fresh() -> str:
             clean, matched = found[strength, "clean"], found[strength, "matched"]
             nll = [spread([r["nll"] for r in rows.values()]) for rows in (clean, matched)]
             gain = spread([clean[seed]["nll"] - matched[seed]["nll"] for seed in clean])
-            right = " / ".join(f"{statistics.fmean(r['coherence'] for r in rows.values()):.3f}" for rows in (clean, matched))
+            right = " / ".join(
+                f"{statistics.fmean(r['coherence'] for r in rows.values()):.3f}" for rows in (clean, matched)
+            )
             body.append([title, f"{strength:g}", *nll, gain, right])
             title = ""
-    return rows(["given", "noise", "NLL, taken as clean", "NLL, noise matched", "gain, seed by seed", "coherence"], body)
+    return rows(
+        ["given", "noise", "NLL, taken as clean", "NLL, noise matched", "gain, seed by seed", "coherence"], body
+    )
 
 
 def few() -> str:
     """What few evaluations bring on three grids of times."""
     found = {(r["grid"], r["steps"]): r for r in result("solvers", "few")["rows"]}
-    grids = {"the usual grid": "usual", "the usual grid, ending at .5": "usual, to 0.5", "`Model.grid`": "least loss, to 0.5"}
+    grids = {
+        "the usual grid": "usual",
+        "the usual grid, ending at .5": "usual, to 0.5",
+        "`Model.grid`": "least loss, to 0.5",
+    }
     cell = lambda r: f"{r['given one']['mean']:.2f}, {r['nothing']['mean']:.2f}, {r['frechet']['mean']:.1f}"
     body = [
         [str(steps), *(cell(found[grid, steps]) if (grid, steps) in found else "the same" for grid in grids.values())]
