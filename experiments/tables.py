@@ -84,6 +84,8 @@ def fresh() -> str:
     body = []
     for name, title in (("text", "words"), ("audio", "speech")):
         found = {}
+        if not (HERE / "noisy_text" / f"fresh_{name}.json").is_file():
+            continue
         for r in result("noisy_text", f"fresh_{name}")["rows"]:
             found.setdefault((r["strength"], r["method"]), {})[r["seed"]] = r
         for strength in sorted({s for s, _ in found} - {0.0}):
@@ -210,6 +212,7 @@ PAGES = {
         "levels": lambda: (HERE / "bounce" / "levels.md").read_text().strip(),
     },
     "experiments/solvers/README.md": {"few": lambda: (HERE / "solvers" / "few.md").read_text().strip()},
+    "experiments/noisy_text/README.md": {"fresh": fresh},
     "experiments/polymnist/README.md": {"models": lambda: (HERE / "polymnist" / "result.md").read_text().strip()},
     "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},
 }

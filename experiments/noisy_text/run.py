@@ -161,9 +161,11 @@ def shown(values: list[float]) -> str:
 
 def picture(result):
     """NLL and coherence against the noise in the condition."""
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained", sharex=True)
     found = grouped(result)
-    for column, name in enumerate(("text", "audio")):
+    names = list(dict.fromkeys(given for given, *_ in found))
+    size = {"figsize": (5.5 * len(names), 7), "layout": "constrained"}
+    figure, axes = plt.subplots(2, len(names), sharex=True, squeeze=False, **size)
+    for column, name in enumerate(names):
         for line, (figure_name, title) in enumerate(
             (("nll", "NLL of the class histogram"), ("coherence", "coherence"))
         ):
