@@ -173,7 +173,8 @@ def test_the_experiment_of_all_directions_runs_quickly(tmp_path):
 def test_the_first_command_reaches_what_it_promises(tmp_path):
     """The keypad model trained as the README says, on both cores, and evaluated in all directions.
 
-    Half as long where bfloat16 is only emulated and a step takes nearly three times as long; from nothing a little less is asked then.
+    Half as long where bfloat16 is only emulated and a step takes nearly three times as long; there a little less is asked
+    from nothing.
     """
     os.symlink(ROOT / "configs", tmp_path / "configs")
     env = {"JOINTDIFF_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": str(os.cpu_count() or 1)}
