@@ -106,6 +106,16 @@ def test_few_evaluations(tmp_path, tiny_model):
 
 
 @pytest.mark.slow
+def test_baselines(tmp_path):
+    table = quick("baselines", tmp_path, "--workdir=runs")
+    rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
+    assert {r["contender"] for r in rows} >= {"jointdiff", "one time", "score_sde"}
+    assert all(len(r["figures"]) == 2 and len(r["figures"][0]) == 10 and r["rows"] > 0 for r in rows)
+    assert (tmp_path / "out" / "curves.png").exists()
+    assert quick("baselines", tmp_path, "--workdir=runs") == table  # nothing was trained or judged again
+
+
+@pytest.mark.slow
 def test_noisy_text(tmp_path, tiny_model):
     quick("noisy_text", tmp_path, f"--model={tiny_model}")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
