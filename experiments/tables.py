@@ -84,8 +84,6 @@ def fresh() -> str:
     body = []
     for name, title in (("text", "words"), ("audio", "speech")):
         found = {}
-        if not (HERE / "noisy_text" / f"fresh_{name}.json").is_file():
-            continue
         for r in result("noisy_text", f"fresh_{name}")["rows"]:
             found.setdefault((r["strength"], r["method"]), {})[r["seed"]] = r
         for strength in sorted({s for s, _ in found} - {0.0}):

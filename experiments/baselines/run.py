@@ -66,7 +66,6 @@ SAMPLING = {
     "score_sde": {"condition": "replace", "sampler": "predictor_corrector", "steps": 50, "guidance": 0.0},
     "diffusers": {"steps": 50},
 }
-EVALUATIONS = {"jointdiff": 18, "one time": 18, "score_sde": 100, "diffusers": 50}
 MINUTES = {
     "jointdiff": (2, 4, 8, 16, 24),
     "one time": (4, 8, 16, 24),
@@ -220,7 +219,7 @@ def main():
     config = configured("jointdiff", args.quick)
     modalities = build.modalities(config)
     judges, pairs = build_judges(config, modalities), build.data(config, modalities, "test")
-    setting = {"num": num, "seeds": seeds, "evaluations": EVALUATIONS}
+    setting = {"num": num, "seeds": seeds, "quick": args.quick}
     result = Record(args.outdir / "result.json", setting, rows=[])
     result.setdefault("ceilings", {n: ceiling(judges[n], config, n, m) for n, m in modalities.items()})
     done = {(r["contender"], r["minutes"]) for r in result["rows"]}
@@ -235,6 +234,7 @@ def main():
         spread = lambda v: {"mean": statistics.fmean(v), "std": statistics.stdev(v)}
         network = model.network if name in peers else model.denoiser.network
         row = {"contender": name, "minutes": minutes, "rows": rows[name][f"{minutes:g}"]}
+        row["evaluations"] = how["steps"] if name in peers else model.cost(**how)
         row["parameters"] = sum(p.numel() for p in network.parameters())
         result["rows"].append(row | {"conditional": spread(means), "nothing": spread(nothing), "figures": figures})
         result.save()
@@ -245,13 +245,13 @@ def main():
 
 
 def table(result) -> str:
-    heads = ("contender", "parameters", "core-minutes", "rows seen", "evaluations", "conditional", "nothing", "to .90")
+    heads = ("contender", "parameters", "core-minutes", "rows seen", "evaluations given some", "conditional", "nothing", "to .90")
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for name in dict.fromkeys(r["contender"] for r in result["rows"]):
         rows = sorted((r for r in result["rows"] if r["contender"] == name), key=lambda r: r["minutes"])
         for r in rows:
             figures = [f"{r[k]['mean']:.3f} ± {r[k]['std']:.3f}" for k in ("conditional", "nothing")]
-            cells = [name, f"{r['parameters'] / 1e6:.1f} M", f"{r['minutes']:g}", r["rows"], EVALUATIONS[name], *figures]
+            cells = [name, f"{r['parameters'] / 1e6:.1f} M", f"{r['minutes']:g}", r["rows"], r["evaluations"], *figures]
             lines.append(f"| {' | '.join(map(str, cells))} | {reached(rows, 0.9) if r is rows[-1] else ''} |")
     return "\n".join(lines) + "\n"
 
