@@ -67,10 +67,10 @@ SAMPLING = {
     "diffusers": {"steps": 50},
 }
 MINUTES = {
-    "jointdiff": (2, 4, 8, 16, 24),
-    "one time": (4, 8, 16, 24),
-    "score_sde": (16, 32, 72),
-    "diffusers": (16, 32, 72),
+    "jointdiff": (4, 8, 12, 16, 24),
+    "one time": (8, 16, 24),
+    "score_sde": (24, 72),
+    "diffusers": (24, 72),
 }
 
 
