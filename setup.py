@@ -11,6 +11,7 @@ EXTRAS = {
     "hub": ["huggingface_hub>=0.30"],
     "test": [
         "pytest>=8",
+        "pytest-xdist>=3.5",
         "hypothesis>=6",
         "ruff>=0.6",
         "matplotlib>=3.8",

@@ -157,7 +157,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 
 @pytest.mark.slow
 def test_a_million_rows_train_within_3_gb_as_fast_as_from_memory(tmp_path):
-    """The default network on 4 x 64 x 64, 64 rows a step: 16 GB in files and a few rows in memory in turn."""
+    """The default network on 4 x 64 x 64, 16 rows a step: 16 GB in files and a few rows in memory in turn."""
     script = """
 import resource, statistics, time
 import numpy as np, torch
@@ -166,7 +166,7 @@ from jointdiff.data import SOURCES, Items, Pairs, Stored
 from jointdiff.training import Trainer
 SOURCES["bands"] = lambda root, split: Items(np.random.default_rng(0).uniform(-1, 1, (8, 4, 64, 64)), np.zeros(8, dtype=int))
 c = cfg.default()
-c.data.root, c.data.grid, c.data.modalities = "data", (64, 64), ("bands",)
+c.data.root, c.data.grid, c.data.modalities, c.train.batch = "data", (64, 64), ("bands",), 16
 c.modality.bands = cfg.modality("array", "bands", {"channels": 4})
 trainer, many, few = Trainer(c, "run"), 10**6, 4096
 with open("bands.npy", "wb") as file:

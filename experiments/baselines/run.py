@@ -1,6 +1,6 @@
 """What people would have typed instead: coherence on the data of `digits` against core-minutes of training, side by side.
 
-    python experiments/baselines/run.py --workdir=runs/baselines           # two to three hours on one core
+    python experiments/baselines/run.py --workdir=runs/baselines           # four to five hours on one core
     python experiments/baselines/run.py --workdir=runs/baselines --quick   # seconds
 
 Contenders, at batches of 64 rows, one thread, all with a rate that stays:
@@ -17,75 +17,36 @@ What is kept in --workdir is not trained again. Writes result.json after every f
 file, or to --outdir.
 """
 
-import argparse
 import copy
 import importlib.util
 import json
 import pathlib
-import statistics
+import sys
 import time
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from jointdiff import build
-from jointdiff import config as cfg
-from jointdiff.data import shown
-from jointdiff.evaluate.coherence import directions, fitting
-from jointdiff.evaluate.judge import build_judges, ceiling
-from jointdiff.evaluate.record import Record
 from jointdiff.files import write_atomically
-from jointdiff.state import load_weights
-from jointdiff.training import for_minutes
 
 HERE = pathlib.Path(__file__).parent
-WIDTHS = (64, 128, 128, 128)
+sys.path.insert(0, str(HERE.parent))
+from contenders import Contender, arguments, compare, table  # noqa: E402
+
+WIDTHS, SMALL_WIDTHS = (64, 128, 128, 128), (16, 16, 16, 16)
 ONE_TIME = {"loss.pattern": {"joint": 1.0, "conditional": 0.0, "independent": 0.0, "absent": 0.0}}
-SETTINGS = {  # what differs from configs/digits.py
-    "jointdiff": {},
-    "one time": ONE_TIME,
-    "score_sde": {
-        **ONE_TIME,
-        "backbone.unet.patch": 1,
-        "backbone.unet.widths": WIDTHS,
-        "backbone.unet.blocks": (2, 2, 2, 2),
-        "backbone.unet.attention": (False, True, False, False),
-        "optim.name": "adamw",
-        "optim.lr": 2e-4,
-        "train.precision": "fp32",
-    },
+SCORE_SDE = {
+    **ONE_TIME,
+    "backbone.unet.patch": 1,
+    "backbone.unet.widths": WIDTHS,
+    "backbone.unet.blocks": (2, 2, 2, 2),
+    "backbone.unet.attention": (False, True, False, False),
+    "optim.name": "adamw",
+    "optim.lr": 2e-4,
+    "train.precision": "fp32",
 }
-SAMPLING = {
-    "jointdiff": {"steps": 18},
-    "one time": {"condition": "replace", "steps": 18, "guidance": 0.0},
-    "score_sde": {"condition": "replace", "sampler": "predictor_corrector", "steps": 50, "guidance": 0.0},
-    "diffusers": {"steps": 50},
-}
-MINUTES = {
-    "jointdiff": (4, 8, 12, 16, 24),
-    "one time": (8, 16, 24),
-    "score_sde": (24, 72),
-    "diffusers": (24, 72),
-}
-
-
-def configured(name: str, quick: bool):
-    """The config of a contender; when quick, of a small network on the digits that ship with scikit-learn."""
-    config = cfg.from_file(HERE.parents[1] / "configs" / "digits.py")
-    config.train.stages, config.optim.decay = (), 0.0
-    if quick:
-        keypad = cfg.from_file(HERE.parents[1] / "configs" / "keypad.py")
-        config.data.grid, config.modality = keypad.data.grid, keypad.modality
-        config.backbone.unet.widths, config.train.batch = (16, 32, 32), 8
-    changes = dict(SETTINGS.get(name, {}))
-    if quick and "backbone.unet.widths" in changes:
-        changes["backbone.unet.widths"] = (16, 16, 16, 16)
-    return cfg.changed(config, changes)
 
 
 class Diffusers:
@@ -96,7 +57,7 @@ class Diffusers:
 
         self.config, self.modalities = config, build.modalities(config)
         self.layout = build.layout(config, self.modalities)
-        widths = (16, 16, 16, 16) if quick else WIDTHS
+        widths = SMALL_WIDTHS if quick else WIDTHS
         torch.manual_seed(config.seed)
         self.network = UNet2DModel(
             sample_size=self.layout.grid,
@@ -163,111 +124,28 @@ class Diffusers:
         return self.layout.unpack(torch.where(mask, y, x))
 
 
-def judged(model, judges, pairs, num: int, seed: int, how: dict) -> dict[str, float]:
-    """Coherence of every direction in which nothing is left out, over `num` test rows of this seed's own."""
-    values, _, labels, _ = pairs.rows(seed * num, num)
-    out = {}
-    for d in directions(tuple(model.modalities), leave_out=False):
-        drawn = model.sample({n: values[n] for n in d.given}, num=num, seed=seed, **how)
-        seen = {n: judges[n].judge(drawn[n]) for n in d.generated}
-        known = {n: shown(pairs, n, labels) for n in d.given}
-        if known:
-            read = {f"{d} ({n})": fitting({**known, n: s}, pairs.shows) for n, s in seen.items()}
-        else:
-            read = {"nothing": fitting(seen, pairs.shows)}
-        out |= {k: float(v.float().mean()) for k, v in read.items()}
-    return out
-
-
-def reached(rows: list[dict], target: float) -> str:
-    """Core-minutes at which the mean conditional coherence passes the target, on a line between what was measured."""
-    before = (0.0, 0.1)
-    for row in rows:
-        now = (row["minutes"], row["conditional"]["mean"])
-        if now[1] >= target:
-            return f"{before[0] + (now[0] - before[0]) * (target - before[1]) / (now[1] - before[1]):.1f}"
-        before = now
-    return f"not in {before[0]:g}"
+REPLACE = {"condition": "replace", "guidance": 0.0}
+CONTENDERS = {
+    "jointdiff": Contender((4, 8, 12, 16, 24)),
+    "one time": Contender((8, 16, 24), ONE_TIME, sampling={**REPLACE, "steps": 18}),
+    "score_sde": Contender(
+        (24, 72),
+        SCORE_SDE,
+        {"backbone.unet.widths": SMALL_WIDTHS},
+        {**REPLACE, "sampler": "predictor_corrector", "steps": 50},
+    ),
+    "diffusers": Contender((24, 72), sampling={"steps": 50}, peer=Diffusers),
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/baselines"))
-    parser.add_argument("--only", choices=sorted(MINUTES), help="train one contender alone, and judge nothing")
-    parser.add_argument("--num", type=int, default=64, help="test rows a direction and seed")
-    parser.add_argument("--seeds", type=int, default=2, help="of sampling, each with rows of its own")
-    parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
-    parser.add_argument("--quick", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    num, seeds = (4, 2) if args.quick else (args.num, args.seeds)
-    names = [args.only] if args.only else list(MINUTES)
-    if importlib.util.find_spec("diffusers") is None and "diffusers" in names:
+    args = arguments(__doc__, "baselines", HERE, CONTENDERS)
+    contenders = dict(CONTENDERS)
+    if importlib.util.find_spec("diffusers") is None:
         print("diffusers is not installed, and is left out: pip install diffusers")
-        names.remove("diffusers")
-    rows, peers = {}, {}
-    for name in names:
-        minutes, folder = (0.02,) if args.quick else MINUTES[name], args.workdir / name.replace(" ", "_")
-        config = configured(name, args.quick)
-        if name == "diffusers":
-            peers[name] = Diffusers(config, args.quick)
-            rows[name] = peers[name].train(minutes, folder)
-        else:
-            rows[name] = for_minutes(config, list(minutes), folder, name)
-    if args.only:
-        return
-    config = configured("jointdiff", args.quick)
-    modalities = build.modalities(config)
-    judges, pairs = build_judges(config, modalities), build.data(config, modalities, "test")
-    setting = {"num": num, "seeds": seeds, "quick": args.quick}
-    result = Record(args.outdir / "result.json", setting, rows=[])
-    result.setdefault("ceilings", {n: ceiling(judges[n], config, n, m) for n, m in modalities.items()})
-    done = {(r["contender"], r["minutes"]) for r in result["rows"]}
-    work = [(n, float(m)) for n in names for m in rows[n] if (n, float(m)) not in done]
-    for name, minutes in tqdm(work, desc="judging", unit="weights", disable=None):
-        path = args.workdir / name.replace(" ", "_") / f"{minutes:g}.safetensors"
-        model = peers[name].load(path) if name in peers else load_weights(path)
-        how = {**SAMPLING[name], "steps": 2} if args.quick else SAMPLING[name]
-        figures = [judged(model, judges, pairs, num, seed, how) for seed in range(seeds)]
-        means = [statistics.fmean(v for k, v in f.items() if k != "nothing") for f in figures]
-        nothing = [f["nothing"] for f in figures]
-        spread = lambda v: {"mean": statistics.fmean(v), "std": statistics.stdev(v)}
-        network = model.network if name in peers else model.denoiser.network
-        row = {"contender": name, "minutes": minutes, "rows": rows[name][f"{minutes:g}"]}
-        row["evaluations"] = how["steps"] if name in peers else model.cost(**how)
-        row["parameters"] = sum(p.numel() for p in network.parameters())
-        result["rows"].append(row | {"conditional": spread(means), "nothing": spread(nothing), "figures": figures})
-        result.save()
-    result.save()
-    (args.outdir / "result.md").write_text(table(result))
-    curves(result).savefig(args.outdir / "curves.png", dpi=110)
-    print(table(result))
-
-
-def table(result) -> str:
-    heads = ("contender", "parameters", "core-minutes", "rows seen", "evaluations given some", "conditional", "nothing", "to .90")
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for name in dict.fromkeys(r["contender"] for r in result["rows"]):
-        rows = sorted((r for r in result["rows"] if r["contender"] == name), key=lambda r: r["minutes"])
-        for r in rows:
-            figures = [f"{r[k]['mean']:.3f} ± {r[k]['std']:.3f}" for k in ("conditional", "nothing")]
-            cells = [name, f"{r['parameters'] / 1e6:.1f} M", f"{r['minutes']:g}", r["rows"], r["evaluations"], *figures]
-            lines.append(f"| {' | '.join(map(str, cells))} | {reached(rows, 0.9) if r is rows[-1] else ''} |")
-    return "\n".join(lines) + "\n"
-
-
-def curves(result):
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
-    for axis, key, title in zip(axes, ("conditional", "nothing"), ("given some, mean over directions", "from nothing")):
-        for name in dict.fromkeys(r["contender"] for r in result["rows"]):
-            rows = sorted((r for r in result["rows"] if r["contender"] == name), key=lambda r: r["minutes"])
-            means, stds = ([r[key][s] for r in rows] for s in ("mean", "std"))
-            axis.errorbar([r["minutes"] for r in rows], means, stds, marker="o", capsize=3, label=name)
-        axis.axhline(0.9, color="grey", linestyle=":")
-        axis.set(title=f"coherence, {title}", xlabel="core-minutes of training", ylim=(0, 1))
-        axis.grid(alpha=0.3)
-    axes[1].legend()
-    return figure
+        contenders.pop("diffusers")
+    if result := compare(args, contenders):
+        print(table(result))
 
 
 if __name__ == "__main__":
