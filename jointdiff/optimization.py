@@ -46,13 +46,22 @@ class Muon(torch.optim.Muon):
 
 
 def orthogonal(matrix: torch.Tensor, coefficients=(3.4445, -4.775, 2.0315), steps: int = 5) -> torch.Tensor:
-    """U f(S) V for a matrix U S V: f is a x + b x^3 + c x^5 applied `steps` times to S / |S|, between about .7 and 1.2."""
+    """U f(S) V for a matrix U S V: f is a x + b x^3 + c x^5 applied `steps` times to S / |S|, between about .7 and 1.2.
+
+    All factors a + b A + c A^2 with A = X X^T commute, so that the small square A is iterated on alone, and the long X is multiplied
+    once.
+    """
     a, b, c = coefficients
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / x.norm().clamp(min=1e-7)
-    for _ in range(steps):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    square, product = x @ x.T, None
+    for step in range(steps):
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if step < steps - 1:
+            square = factor @ square @ factor
+    x = product @ x
     return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
