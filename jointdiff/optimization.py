@@ -48,8 +48,8 @@ class Muon(torch.optim.Muon):
 def orthogonal(matrix: torch.Tensor, coefficients=(3.4445, -4.775, 2.0315), steps: int = 5) -> torch.Tensor:
     """U f(S) V for a matrix U S V: f is a x + b x^3 + c x^5 applied `steps` times to S / |S|, between about .7 and 1.2.
 
-    All factors a + b A + c A^2 with A = X X^T commute, so that the small square A is iterated on alone, and the long X is multiplied
-    once.
+    All factors a + b A + c A^2 with A = X X^T commute, so that the small square A is iterated on alone, and X is multiplied
+    by their product once.
     """
     a, b, c = coefficients
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix

@@ -106,13 +106,19 @@ def test_few_evaluations(tmp_path, tiny_model):
 
 
 @pytest.mark.slow
-def test_baselines(tmp_path):
-    table = quick("baselines", tmp_path, "--workdir=runs")
-    rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
-    assert {r["contender"] for r in rows} >= {"jointdiff", "one time", "score_sde"}
-    assert all(len(r["figures"]) == 2 and len(r["figures"][0]) == 10 and r["rows"] > 0 for r in rows)
-    assert (tmp_path / "out" / "curves.png").exists()
-    assert quick("baselines", tmp_path, "--workdir=runs") == table  # nothing was trained or judged again
+@pytest.mark.parametrize("name, names, files", [
+    ("baselines", {"jointdiff", "one time", "score_sde"}, set()),
+    ("fusion", {"early", "late", "tokens"}, {"cost.md", "cost.png"}),
+])  # fmt: skip
+def test_contenders(name, names, files, tmp_path):
+    table = quick(name, tmp_path, "--workdir=runs")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert {r["contender"] for r in result["rows"]} >= names
+    for row in result["rows"]:
+        assert len(row["figures"]) == 2 and len(row["figures"][0]) == 10 and row["rows"] > 0
+        assert row["frechet"].keys() == {"image", "audio"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "curves.png", *files}
+    assert quick(name, tmp_path, "--workdir=runs") == table  # nothing was trained or judged again
 
 
 @pytest.mark.slow
