@@ -6,6 +6,7 @@ its weights, their averages, the optimizers and the step. A resumed run is the s
 
 import json
 import pathlib
+import shutil
 import signal
 import sys
 import time
@@ -314,16 +315,20 @@ def run(config, workdir: pathlib.Path) -> Trainer:
 def for_minutes(config, minutes: list[float], folder: pathlib.Path, name: str = "training") -> dict[str, int]:
     """Averaged weights after some core-minutes, processor time of the updates alone, in `folder`; `{minutes: rows seen}`.
 
-    The weights are `folder/MINUTES.safetensors`. What was trained to its end is not trained again; what was stopped is, from its
-    beginning.
+    The weights are `folder/MINUTES.safetensors`. What was stopped, or is to be trained longer, goes on from the last of them.
     """
     record = folder / "rows.json"
     rows = json.loads(record.read_text()) if record.is_file() else {}
     if all(str(m) in rows for m in minutes):
         return rows
-    trainer, spent = Trainer(config, folder / "run"), 0.0
-    with tqdm(total=max(minutes), unit="min", desc=name, disable=None) as bar:
-        for until in sorted(minutes):
+    trainer, reached = Trainer(config, folder / "run"), {seen: float(m) for m, seen in rows.items()}
+    batch = trainer.config.train.batch
+    if trainer.step and trainer.step * batch not in reached:  # it ended between a checkpoint and what is said about it
+        shutil.rmtree(folder / "run")
+        trainer = Trainer(config, folder / "run")
+    spent = reached.get(trainer.step * batch, 0.0)
+    with tqdm(total=max(minutes), initial=spent, unit="min", desc=name, disable=None) as bar:
+        for until in sorted(m for m in minutes if m > spent):
             while spent < until:
                 began = time.process_time()
                 trainer.update()
@@ -331,7 +336,8 @@ def for_minutes(config, minutes: list[float], folder: pathlib.Path, name: str = 
                 spent += took
                 bar.update(took)
             state.export(trainer.model(), folder / f"{until:g}.safetensors")
-            rows[str(until)] = trainer.step * trainer.config.train.batch
+            trainer.save()
+            rows[str(until)] = trainer.step * batch
             write_atomically(record, lambda p: p.write_text(json.dumps(rows)))
     return rows
 

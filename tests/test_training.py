@@ -185,6 +185,20 @@ def test_training_for_minutes_keeps_weights_on_the_way_and_does_nothing_twice(tm
     assert (tmp_path / "0.008.safetensors").stat().st_mtime_ns == written
 
 
+def test_training_for_minutes_goes_on_from_the_last_it_kept(tmp_path):
+    first = for_minutes(tiny(), [0.002], tmp_path)
+    rows = for_minutes(tiny(), [0.002, 0.004], tmp_path)
+    assert rows["0.002"] == first["0.002"] < rows["0.004"]
+    whole = Trainer(tiny(), tmp_path / "whole")
+    while whole.step * 8 < rows["0.004"]:
+        whole.update()
+    values, stopped = whole.model().denoiser.network.state_dict(), state.load_checkpoint(tmp_path / "run")["ema"]
+    assert all(torch.equal(stopped[n], v) for n, v in values.items())
+    (tmp_path / "rows.json").unlink()  # of a checkpoint that nothing is known about
+    anew = for_minutes(tiny(), [0.002], tmp_path)
+    assert anew == {"0.002": 8 * state.load_checkpoint(tmp_path / "run")["step"]}
+
+
 def test_every_parameter_has_exactly_one_optimizer(tmp_path):
     for name in ("muon", "adamw"):
         c = tiny()
