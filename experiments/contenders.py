@@ -6,6 +6,7 @@ first stage, or something of another library that can `train(minutes, folder)`, 
 
 import argparse
 import dataclasses
+import json
 import pathlib
 import statistics
 from collections.abc import Callable
@@ -83,7 +84,8 @@ def arguments(doc: str, name: str, here: pathlib.Path, contenders: dict[str, Con
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs") / name)
     parser.add_argument("--only", choices=sorted(contenders), help="train one contender alone, and judge nothing")
-    parser.add_argument("--num", type=int, default=64, help="test rows a direction and seed")
+    parser.add_argument("--judge", action="store_true", help="train nothing, judge what has been trained")
+    parser.add_argument("--num", type=int, default=32, help="test rows a direction and seed")
     parser.add_argument("--seeds", type=int, default=2, help="of sampling, each with rows of its own")
     parser.add_argument("--outdir", type=pathlib.Path, default=here)
     parser.add_argument("--quick", action="store_true", help="seconds of training, 4 rows, small networks")
@@ -98,14 +100,18 @@ def compare(args, contenders: dict[str, Contender]) -> Record | None:
     rows, peers = {}, {}
     folders = {name: args.workdir / name.replace(" ", "_") for name in contenders}
     for name, contender in contenders.items():
-        if args.only in (None, name):
-            minutes = [0.02] if args.quick else list(contender.minutes)
-            config = configured(contender, args.quick)
-            if contender.peer:
-                peers[name] = contender.peer(config, args.quick)
-                rows[name] = peers[name].train(minutes, folders[name])
-            else:
-                rows[name] = for_minutes(config, minutes, folders[name], name)
+        trained, config = folders[name] / "rows.json", configured(contender, args.quick)
+        if args.only not in (None, name) or args.judge and not trained.is_file():
+            continue
+        minutes = [0.02] if args.quick else list(contender.minutes)
+        if contender.peer:
+            peers[name] = contender.peer(config, args.quick)
+        if args.judge:
+            rows[name] = json.loads(trained.read_text())
+        elif contender.peer:
+            rows[name] = peers[name].train(minutes, folders[name])
+        else:
+            rows[name] = for_minutes(config, minutes, folders[name], name)
     if args.only:
         return None
     config = configured(Contender(()), args.quick)
@@ -140,9 +146,8 @@ def compare(args, contenders: dict[str, Contender]) -> Record | None:
             }
         )
         result.save()
-    result.save()
-    (args.outdir / "result.md").write_text(table(result))
-    curves(result).savefig(args.outdir / "curves.png", dpi=110)
+        (args.outdir / "result.md").write_text(table(result))
+        curves(result).savefig(args.outdir / "curves.png", dpi=110)
     return result
 
 
@@ -167,6 +172,7 @@ def table(result) -> str:
 
 
 def curves(result):
+    plt.close("all")
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     for axis, key, title in zip(axes, ("conditional", "nothing"), ("given some, mean over directions", "from nothing")):
         for name, rows in by_contender(result).items():
