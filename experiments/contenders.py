@@ -1,7 +1,7 @@
-"""Contenders on the data of `digits`, each trained for the same core-minutes on one thread and judged by the same judges.
+"""Contenders on the same data, each trained for the same core-minutes on one thread and judged by the same judges.
 
-What experiments/baselines and experiments/fusion share. A contender is a set of fields that differ from configs/digits.py's
-first stage, or something of another library that can `train(minutes, folder)`, `load(path)` and `sample(given, num, seed, steps)`.
+What baselines, fusion and mnist_cifar10 share. A contender is a config, or something of another library that can
+`train(minutes, folder)`, `load(path)` and `sample(given, num, seed, steps)`.
 """
 
 import argparse
@@ -31,26 +31,32 @@ from jointdiff.training import for_minutes
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
+def on_digits(changes: dict | None = None, small: dict | None = None) -> Callable:
+    """configs/digits.py's first stage with a rate that stays, but for `changes`, as a contender's config.
+
+    When quick, a small network on the digits that ship with scikit-learn, and `small` changes more.
+    """
+
+    def config(quick: bool):
+        config = cfg.from_file(CONFIGS / "digits.py")
+        config.train.stages, config.optim.decay = (), 0.0
+        if quick:
+            keypad = cfg.from_file(CONFIGS / "keypad.py")
+            config.data.grid, config.modality = keypad.data.grid, keypad.modality
+            config.backbone.unet.widths, config.train.batch = (16, 32, 32), 8
+        return cfg.changed(config, {**(changes or {}), **(small or {} if quick else {})})
+
+    return config
+
+
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """What to train and how to draw: when to look (core-minutes), fields, more if quick, arguments of `sample`, a peer's class."""
+    """When to look (core-minutes), the config, quick or not, what `sample` is told, and the class of a peer that trains itself."""
 
     minutes: tuple[float, ...]
-    changes: dict = dataclasses.field(default_factory=dict)
-    small: dict = dataclasses.field(default_factory=dict)
+    config: Callable = on_digits()
     sampling: dict = dataclasses.field(default_factory=lambda: {"steps": 18})
     peer: Callable | None = None
-
-
-def configured(contender: Contender, quick: bool):
-    """Its config, with a rate that stays; when quick, of a small network on the digits that ship with scikit-learn."""
-    config = cfg.from_file(CONFIGS / "digits.py")
-    config.train.stages, config.optim.decay = (), 0.0
-    if quick:
-        keypad = cfg.from_file(CONFIGS / "keypad.py")
-        config.data.grid, config.modality = keypad.data.grid, keypad.modality
-        config.backbone.unet.widths, config.train.batch = (16, 32, 32), 8
-    return cfg.changed(config, {**contender.changes, **(contender.small if quick else {})})
 
 
 def judged(model, judges: dict, pairs, num: int, seed: int, how: dict) -> tuple[dict[str, float], dict]:
@@ -80,13 +86,18 @@ def reached(rows: list[dict], target: float) -> str:
     return f"not in {before[0]:g}"
 
 
-def arguments(doc: str, name: str, here: pathlib.Path, contenders: dict[str, Contender]):
+def spread(figures: list[float]) -> dict[str, float]:
+    return {"mean": statistics.fmean(figures), "std": statistics.stdev(figures)}
+
+
+def arguments(doc: str, name: str, here: pathlib.Path, contenders: dict[str, Contender], num: int = 32, seeds: int = 2):
+    """The command line of a comparison; one thread from here on."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs") / name)
     parser.add_argument("--only", choices=sorted(contenders), help="train one contender alone, and judge nothing")
     parser.add_argument("--judge", action="store_true", help="train nothing, judge what has been trained")
-    parser.add_argument("--num", type=int, default=32, help="test rows a direction and seed")
-    parser.add_argument("--seeds", type=int, default=2, help="of sampling, each with rows of its own")
+    parser.add_argument("--num", type=int, default=num, help="test rows a direction and seed")
+    parser.add_argument("--seeds", type=int, default=seeds, help="of sampling, each with rows of its own")
     parser.add_argument("--outdir", type=pathlib.Path, default=here)
     parser.add_argument("--quick", action="store_true", help="seconds of training, 4 rows, small networks")
     args = parser.parse_args()
@@ -94,13 +105,16 @@ def arguments(doc: str, name: str, here: pathlib.Path, contenders: dict[str, Con
     return args
 
 
-def compare(args, contenders: dict[str, Contender]) -> Record | None:
-    """Trains and judges them all, and writes result.json after every figure; None where `--only` one was to be trained."""
+def compare(args, contenders: dict[str, Contender], each: bool = False) -> Record | None:
+    """Trains and judges them all, and writes result.json, result.md (see `table`) and curves.png after every figure.
+
+    None where `--only` one was to be trained.
+    """
     num, seeds = (4, 2) if args.quick else (args.num, args.seeds)
     rows, peers = {}, {}
     folders = {name: args.workdir / name.replace(" ", "_") for name in contenders}
     for name, contender in contenders.items():
-        trained, config = folders[name] / "rows.json", configured(contender, args.quick)
+        trained, config = folders[name] / "rows.json", contender.config(args.quick)
         if args.only not in (None, name) or args.judge and not trained.is_file():
             continue
         minutes = [0.02] if args.quick else list(contender.minutes)
@@ -114,7 +128,7 @@ def compare(args, contenders: dict[str, Contender]) -> Record | None:
             rows[name] = for_minutes(config, minutes, folders[name], name)
     if args.only:
         return None
-    config = configured(Contender(()), args.quick)
+    config = next(iter(contenders.values())).config(args.quick)
     modalities = build.modalities(config)
     judges, pairs = build_judges(config, modalities), build.data(config, modalities, "test")
     with_features = [n for n in modalities if hasattr(judges[n], "features")]  # words are read, not classified
@@ -129,7 +143,6 @@ def compare(args, contenders: dict[str, Contender]) -> Record | None:
         how["steps"] = 2 if args.quick else how["steps"]
         model = peers[name].load(path) if name in peers else load_weights(path)
         figures, drawn = zip(*[judged(model, judges, pairs, num, seed, how) for seed in range(seeds)])
-        spread = lambda v: {"mean": statistics.fmean(v), "std": statistics.stdev(v)}
         network = model.network if name in peers else model.denoiser.network
         features = {n: judges[n].features(torch.cat([d[n] for d in drawn])) for n in real}
         result["rows"].append(
@@ -146,7 +159,7 @@ def compare(args, contenders: dict[str, Contender]) -> Record | None:
             }
         )
         result.save()
-        (args.outdir / "result.md").write_text(table(result))
+        (args.outdir / "result.md").write_text(table(result, each))
         curves(result).savefig(args.outdir / "curves.png", dpi=110)
     return result
 
@@ -157,17 +170,21 @@ def by_contender(result) -> dict[str, list[dict]]:
     return {n: sorted((r for r in result["rows"] if r["contender"] == n), key=lambda r: r["minutes"]) for n in names}
 
 
-def table(result) -> str:
-    modalities = list(result["rows"][0]["frechet"])
-    heads = ["contender", "parameters", "core-minutes", "rows seen", "evaluations", "given some", "from nothing"]
-    heads += [f"Fréchet distance, {n}" for n in modalities] + ["minutes to .90"]
+def table(result, each: bool = False) -> str:
+    """Markdown; with `each`, every direction instead of the mean over those in which something is given."""
+    first = result["rows"][0]
+    asked = [k for k in first["figures"][0] if k != "nothing"] if each else ["given some"]
+    heads = ["contender", "parameters", "core-minutes", "rows seen", "evaluations", *asked, "from nothing"]
+    heads += [f"Fréchet distance, {n}" for n in first["frechet"]] + ([] if each else ["minutes to .90"])
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for name, rows in by_contender(result).items():
         for r in rows:
-            figures = [f"{r[k]['mean']:.3f} ± {r[k]['std']:.3f}" for k in ("conditional", "nothing")]
-            figures += [f"{r['frechet'][n]:.2f}" for n in modalities] + [reached(rows, 0.9) if r is rows[-1] else ""]
-            cells = [name, f"{r['parameters'] / 1e6:.1f} M", f"{r['minutes']:g}", r["rows"], r["evaluations"], *figures]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
+            figures = [spread([f[k] for f in r["figures"]]) for k in asked] if each else [r["conditional"]]
+            cells = [name, f"{r['parameters'] / 1e6:.1f} M", f"{r['minutes']:g}", str(r["rows"]), str(r["evaluations"])]
+            cells += [f"{f['mean']:.3f} ± {f['std']:.3f}" for f in (*figures, r["nothing"])]
+            cells += [f"{distance:.2f}" for distance in r["frechet"].values()]
+            cells += [] if each else [reached(rows, 0.9) if r is rows[-1] else ""]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -184,14 +184,15 @@ def from_json(text: str) -> ConfigDict:
 
 
 def from_file(path) -> ConfigDict:
-    """The config that a file's `get_config()` makes."""
-    path = pathlib.Path(path)
+    """The config that a file's `get_config()` makes; of "FILE.py:VARIANT" `get_config("VARIANT")`, as on the command line."""
+    path, colon, variant = str(path).partition(".py:")
+    path = pathlib.Path(path + ".py" if colon else path)
     if not path.is_file():
         raise ValueError(f"no config file at {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config()
+    return module.get_config(variant) if colon else module.get_config()
 
 
 def changed(config, fields: dict[str, Any]) -> ConfigDict:

@@ -1,5 +1,4 @@
 import functools
-import importlib.util
 import json
 import subprocess
 import sys
@@ -17,13 +16,6 @@ from jointdiff.evaluate import classifiers, judge
 from jointdiff.training import Trainer
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
 
 
 @pytest.fixture
@@ -44,7 +36,7 @@ def fake_data(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_config_builds_and_trains_two_steps(path, fake_data, tmp_path):
-    c = load(path)
+    c = cfg.from_file(path)
     if path.name == "own.py":
         (tmp_path / "own.csv").write_text("text,number\n" + "".join(f"{w},{w}\n" for w in ("one", "two")) * 8)
         c.data.manifest = str(tmp_path / "own.csv")
@@ -64,7 +56,7 @@ def test_every_config_builds_and_trains_two_steps(path, fake_data, tmp_path):
 
 
 def test_configs_survive_json_and_name_their_differences():
-    c = load(CONFIGS[0])
+    c = cfg.from_file(CONFIGS[0])
     assert cfg.differences(c, cfg.from_json(cfg.to_json(c))) == []
     other = cfg.from_json(cfg.to_json(c))
     other.sde.name = "ve"
@@ -73,7 +65,7 @@ def test_configs_survive_json_and_name_their_differences():
 
 
 def test_a_config_from_before_a_field_existed_gets_its_default():
-    c = load(ROOT / "configs" / "keypad.py")
+    c = cfg.from_file(ROOT / "configs" / "keypad.py")
     old = c.to_dict()
     del old["data"]["manifest"], old["sample"]["tweedie"], old["train"]["init"]
     whole = cfg.complete(cfg.from_json(json.dumps(old)))
@@ -81,7 +73,7 @@ def test_a_config_from_before_a_field_existed_gets_its_default():
 
 
 def test_unknown_choices_list_what_there_is():
-    c = load(ROOT / "configs" / "keypad.py")
+    c = cfg.from_file(ROOT / "configs" / "keypad.py")
     for field, name in (("sde", "vp, subvp, ve"), ("backbone", "unet, tokens, late, mlp")):
         wrong = c.copy_and_resolve_references()
         wrong[field].name = "nothing"
@@ -101,14 +93,14 @@ def test_unknown_choices_list_what_there_is():
 
 
 def test_a_misspelt_argument_of_a_component_is_an_error():
-    c = load(ROOT / "configs" / "keypad.py")
+    c = cfg.from_file(ROOT / "configs" / "keypad.py")
     c.modality.audio.options = {"secnds": 1.0}
     with pytest.raises(TypeError, match="secnds"):
         build.modalities(c)
 
 
 def test_the_layout_follows_the_names_not_the_alphabet():
-    c = load(ROOT / "configs" / "digits.py")
+    c = cfg.from_file(ROOT / "configs" / "digits.py")
     c.data.modalities = ("text", "image")
     layout = build.layout(c, build.modalities(c))
     assert layout.names == ("text", "image")
@@ -120,3 +112,13 @@ def test_importing_the_package_is_light():
     code = f"import sys, jointdiff.main; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_variant_of_a_file_is_named_as_on_the_command_line():
+    path = ROOT / "configs" / "mnist_cifar10.py"
+    assert cfg.from_file(path).loss.pattern.joint == cfg.from_file(f"{path}:paper").loss.pattern.joint == 1.0
+    assert cfg.from_file(f"{path}:ours").loss.pattern.joint < 1
+    with pytest.raises(ValueError, match="unknown way 'theirs'"):
+        cfg.from_file(f"{path}:theirs")
+    with pytest.raises(ValueError, match="no config file at .*none.py"):
+        cfg.from_file("none.py:ours")

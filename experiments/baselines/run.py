@@ -33,7 +33,7 @@ from jointdiff.files import write_atomically
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from contenders import Contender, arguments, compare, table  # noqa: E402
+from contenders import Contender, arguments, compare, on_digits, table  # noqa: E402
 
 WIDTHS, SMALL_WIDTHS = (64, 128, 128, 128), (16, 16, 16, 16)
 ONE_TIME = {"loss.pattern": {"joint": 1.0, "conditional": 0.0, "independent": 0.0, "absent": 0.0}}
@@ -127,11 +127,10 @@ class Diffusers:
 REPLACE = {"condition": "replace", "guidance": 0.0}
 CONTENDERS = {
     "jointdiff": Contender((4, 8, 12, 16, 24)),
-    "one time": Contender((8, 16, 24), ONE_TIME, sampling={**REPLACE, "steps": 18}),
+    "one time": Contender((8, 16, 24), on_digits(ONE_TIME), {**REPLACE, "steps": 18}),
     "score_sde": Contender(
         (24, 72),
-        SCORE_SDE,
-        {"backbone.unet.widths": SMALL_WIDTHS},
+        on_digits(SCORE_SDE, {"backbone.unet.widths": SMALL_WIDTHS}),
         {**REPLACE, "sampler": "predictor_corrector", "steps": 50},
     ),
     "diffusers": Contender((24, 72), sampling={"steps": 50}, peer=Diffusers),
