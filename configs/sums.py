@@ -4,8 +4,8 @@ python -m jointdiff.main --config=configs/sums.py --workdir=runs/sums
 python -m jointdiff.main --config=configs/sums.py:questions --workdir=runs/questions
 
 With `questions` what is asked is one more text: sum, larger or difference. 25000 steps of 0.41 s on one core, three hours.
-The shipped weights are those after two short runs more, `reading` and `all`, with what experiments/sums/between.py makes between
-them.
+Two short runs more, `reading` and `all`, with what experiments/sums/between.py makes between them, read better; the shipped weights
+are those before.
 """
 
 import itertools
