@@ -16,11 +16,9 @@ from jointdiff import state
 FOLDER = ROOT / "experiments"
 
 
-def quick(name, tmp_path, *more, script="run.py"):
-    script = str(FOLDER / name / script)
-    return run(
-        [sys.executable, script, "--quick", "--outdir=out", *more], tmp_path, JOINTDIFF_DATA=str(tmp_path / "data")
-    )
+def quick(name, tmp_path, *more, script="run.py", data=None):
+    words = [sys.executable, str(FOLDER / name / script), "--quick", "--outdir=out", *more]
+    return run(words, tmp_path, JOINTDIFF_DATA=str(data or tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +33,18 @@ def tiny_model(tmp_path_factory):
 SCENE = ["--config.data.scene.options.source=handwritten", "--config.train.stages=()"]
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Where judges are kept that several tests need."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name, options, files", [
     ("sums", [], {"pairs.png", "samples.png"}),
     ("bounce", ["--config.data.scene.options.train=80", "--config.data.scene.options.test=40"], {"films.png", "film.gif"}),
 ])  # fmt: skip
-def test_scenes(name, options, files, tmp_path):
+def test_scenes(name, options, files, tmp_path, data):
     """On the digits that ship with scikit-learn."""
     os.symlink(ROOT / "configs", tmp_path / "configs")
     train = [
@@ -53,8 +57,8 @@ def test_scenes(name, options, files, tmp_path):
         *SCENE,
         *options,
     ]
-    run(train, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))
-    table = quick(name, tmp_path, "--model=run")
+    run(train, tmp_path, JOINTDIFF_DATA=str(data))
+    table = quick(name, tmp_path, "--model=run", data=data)
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert len(result["questions"]) >= 8 and {p.name for p in (tmp_path / "out").iterdir()} == {
         "result.json",
@@ -63,8 +67,8 @@ def test_scenes(name, options, files, tmp_path):
     }
     if name == "bounce":
         levels = [sys.executable, str(FOLDER / name / "levels.py"), "--model=run", "--num=4", "--outdir=levels"]
-        assert run(levels, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data")).count("\n") >= 8
-    assert quick(name, tmp_path, "--model=run") == table  # all questions were answered
+        assert run(levels, tmp_path, JOINTDIFF_DATA=str(data)).count("\n") >= 8
+    assert quick(name, tmp_path, "--model=run", data=data) == table  # all questions were answered
 
 
 def test_weights_between_two_networks(tmp_path):
@@ -129,14 +133,16 @@ def test_few_evaluations(tmp_path, tiny_model):
 @pytest.mark.parametrize("name, names, files", [
     ("baselines", {"jointdiff", "one time", "score_sde"}, set()),
     ("fusion", {"early", "late", "tokens"}, {"cost.md", "cost.png"}),
+    ("mnist_cifar10", {"the paper's way", "ours"}, {"samples.png"}),
 ])  # fmt: skip
 def test_contenders(name, names, files, tmp_path):
     table = quick(name, tmp_path, "--workdir=runs")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert {r["contender"] for r in result["rows"]} >= names
     for row in result["rows"]:
-        assert len(row["figures"]) == 2 and len(row["figures"][0]) == 10 and row["rows"] > 0
-        assert row["frechet"].keys() == {"image", "audio"}
+        assert len(row["figures"]) == 2 and row["rows"] > 0
+        assert len(row["figures"][0]) == (3 if name == "mnist_cifar10" else 10)
+        assert row["frechet"].keys() == ({"digit", "picture"} if name == "mnist_cifar10" else {"image", "audio"})
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "curves.png", *files}
     assert quick(name, tmp_path, "--workdir=runs") == table  # nothing was trained or judged again
 

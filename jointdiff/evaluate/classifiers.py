@@ -112,9 +112,13 @@ def shifted(x: torch.Tensor, by: int, generator: torch.Generator) -> torch.Tenso
 
 
 def train_small(
-    values: torch.Tensor, labels: torch.Tensor, seed: int, updates: int = 800, batch: int = 128, shift: int = 2
+    values: torch.Tensor, labels: torch.Tensor, seed: int, updates: int | None = None, batch: int = 128, shift: int = 2
 ) -> Classifier:
-    """AdamW on rows moved by up to `shift` pixels, with noise; the same weights for the same seed."""
+    """AdamW on rows moved by up to `shift` pixels, with noise; the same weights for the same seed.
+
+    Without a number of `updates` 100 passes, but 200 updates at least and 800 at most.
+    """
+    updates = updates or min(800, max(200, 100 * len(values) // batch))
     model = small(values.shape[1], int(labels.max()) + 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
