@@ -148,6 +148,17 @@ def weights(config) -> torch.Tensor:
     return weights / weights.mean()
 
 
+def moves(config) -> dict[str, int]:
+    """By how many pixels at most training moves what is given clean, of the modalities of which it does."""
+    by, most = {n: config.modality[n].moved for n in names(config)}, min(config.data.grid) - 1
+    for name, pixels in by.items():
+        if not 0 <= pixels <= most:
+            raise ValueError(
+                f"config.modality.{name}.moved = {pixels}; expected 0 to {most} pixels, less than the grid has"
+            )
+    return {n: pixels for n, pixels in by.items() if pixels}
+
+
 def given_sets(config) -> dict[frozenset[int], float] | None:
     """How often each set of modalities is given, of those of its size; None when all sets are as often."""
     known, out = names(config), {}

@@ -151,11 +151,13 @@ def modality(
     source_options: dict | None = None,
     scale: float = 1.0,
     mirror: bool = False,
+    moved: int = 0,
 ) -> ConfigDict:
     """A modality's entry: its `kind` with the arguments of its class, its data's `source` with those of the function.
 
     Its channels are multiplied by `scale` inside the joint tensor (see jointdiff.layout); with `mirror`, training sees half
-    of its items mirrored.
+    of its items mirrored; with `moved`, what it is given clean of this modality is moved by up to that many pixels each way, so
+    that what it reads there does not depend on the place, and what it draws stays where it is.
     """
     return ConfigDict(
         {
@@ -165,6 +167,7 @@ def modality(
             "source_options": source_options or {},
             "scale": scale,
             "mirror": mirror,
+            "moved": moved,
         }
     )
 

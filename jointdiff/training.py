@@ -21,7 +21,7 @@ from tqdm import tqdm
 from . import build, hub, processes, sharding, state
 from . import config as cfg
 from .align import Teacher
-from .data import restored
+from .data import restored, shifted
 from .denoiser import Denoiser
 from .evaluate.judge import build_judges
 from .files import write_atomically
@@ -99,6 +99,7 @@ class Trainer:
         self.average = Average(network, c.ema)
         self.patterns = build.patterns(config, self.layout)
         self.weights = build.weights(config).to(self.device)
+        self.moves = build.moves(config)
         self.step = 0
         if saved:
             self.restore(saved)
@@ -172,7 +173,7 @@ class Trainer:
         replayed = self.pairs.replayed(at, share) if c.replay.share else torch.zeros(share, dtype=torch.bool)
         generator = stream(self.config.seed, 31, step)
         times = self.patterns.draw(c.batch, len(self.layout.names), generator, present, own)
-        x_0 = self.layout.pack(values)
+        x_0 = self.moved(self.layout.pack(values), times, own)
         eps = SampleNoise(self.config.seed, share, self.layout.shape, step * c.batch + own.start, more=(32,))()
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)) + self.rank)  # dropout
         factor = rate(step, self.config.optim, c.steps)
@@ -204,6 +205,16 @@ class Trainer:
         self.average.update(self.denoiser.network, step)
         self.step += 1
         return {"loss": loss, "ratio": times.ratio, "target": times.target, "alignment": torch.cat(far)}
+
+    def moved(self, x: torch.Tensor, times, own: slice) -> torch.Tensor:
+        """Rows whose clean modalities have been moved, by as much in all processes' parts of a batch as in the whole."""
+        generator = stream(self.config.seed, 33, self.step)
+        for name, by in self.moves.items():
+            offsets = torch.randint(2 * by + 1, (2, self.config.train.batch), generator=generator)[:, own]
+            column, channels = self.layout.names.index(name), self.layout.slices[name]
+            clean = (times.ratio[:, column] == 0) & ~times.absent[:, column]
+            x[clean, channels] = shifted(x[clean][:, channels], by, offsets[:, clean])
+        return x
 
     def check(self, loss, times, values) -> None:
         bad = (~loss.isfinite()).nonzero()

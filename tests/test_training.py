@@ -175,6 +175,36 @@ def test_every_backbone_trains_is_saved_and_samples(name, tmp_path):
     assert all((drawn[n] - same[n]).abs().max() < 0.02 and drawn[n].isfinite().all() for n in drawn)
 
 
+def test_what_is_given_clean_is_moved_and_what_is_learned_stays(tmp_path, monkeypatch):
+    c, seen = tiny(batch=32), {}
+    c.loss.pattern.update({"joint": 0.25, "conditional": 0.75, "independent": 0.0, "absent": 0.0})
+    for by in (0, 2):
+        c.modality.image.moved = by
+        trainer = Trainer(c, tmp_path / str(by))
+
+        def forward(x, times, *rest, by=by, objective=trainer.objective.forward):
+            seen[by] = x, times
+            return objective(x, times, *rest)
+
+        monkeypatch.setattr(trainer.objective, "forward", forward)
+        trainer.update()
+    (still, times), (moved, _) = seen[0], seen[2]
+    clean, image = times.ratio[:, 0] == 0, trainer.layout.slices["image"]
+    assert 0 < clean.sum() < len(clean)
+    assert torch.equal(still[~clean], moved[~clean])
+    assert torch.equal(still[:, image.stop :], moved[:, image.stop :])
+    places = set()
+    for before, after in zip(still[clean][:, image], moved[clean][:, image]):
+        inner = after[:, 2:-2, 2:-2]  # what mirrored edges did not reach
+        where = [(y, x) for y in range(5) for x in range(5) if torch.equal(before[:, y : y + 4, x : x + 4], inner)]
+        assert where
+        places.add(where[0])
+    assert len(places) > 1
+    c.modality.image.moved = 8
+    with pytest.raises(ValueError, match="image.moved = 8; expected 0 to 7 pixels"):
+        Trainer(c, tmp_path / "far")
+
+
 def test_training_for_minutes_keeps_weights_on_the_way_and_does_nothing_twice(tmp_path):
     rows = for_minutes(tiny(), [0.002, 0.008], tmp_path)
     assert 0 < rows["0.002"] < rows["0.008"] and rows["0.002"] % 8 == 0

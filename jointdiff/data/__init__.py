@@ -5,7 +5,7 @@ several modalities of one row at once.
 """
 
 from .items import Items
-from .loader import Pairs, Rows, Table, encode_source, examples, restored, shown, stored
+from .loader import Pairs, Rows, Table, encode_source, examples, restored, shifted, shown, stored
 from .manifest import Manifest
 from .scenes import SCENES
 from .sources import SOURCES
@@ -13,5 +13,5 @@ from .store import Stored, code, content, kept, save_items
 
 __all__ = [
     "SCENES", "SOURCES", "Items", "Manifest", "Pairs", "Rows", "Stored", "Table", "code", "content", "encode_source", "examples",
-    "kept", "restored", "save_items", "shown", "stored",
+    "kept", "restored", "save_items", "shifted", "shown", "stored",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from ..streams import stream
@@ -30,6 +31,12 @@ def stored(modality, channels: torch.Tensor) -> torch.Tensor:
 def restored(values: torch.Tensor) -> torch.Tensor:
     """Float channels from stored ones."""
     return values.float() / 127.5 - 1 if values.dtype == torch.uint8 else values
+
+
+def shifted(x: torch.Tensor, by: int, offsets: torch.Tensor) -> torch.Tensor:
+    """Every row of `(B, C, H, W)` moved by `offsets - by` pixels, (2, B) from 0 to 2 by, down and right, mirrored at the edges."""
+    rows = F.pad(x, (by, by, by, by), mode="reflect").unfold(2, x.shape[2], 1).unfold(3, x.shape[3], 1)
+    return rows[torch.arange(len(x)), :, 2 * by - offsets[0], 2 * by - offsets[1]]
 
 
 class Rows(NamedTuple):

@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from .. import build
-from ..data import restored
+from ..data import restored, shifted
 from ..streams import stream
 
 
@@ -104,13 +104,6 @@ def airbench(channels: int, classes: int, widths: tuple[int, ...] = (64, 256, 25
     return Classifier(nn.Sequential(*layers), head, channels, classes)
 
 
-def shifted(x: torch.Tensor, by: int, generator: torch.Generator) -> torch.Tensor:
-    """Every row moved by up to `by` pixels each way, mirrored at the edges."""
-    rows = F.pad(x, (by, by, by, by), mode="reflect").unfold(2, x.shape[2], 1).unfold(3, x.shape[3], 1)
-    dy, dx = torch.randint(2 * by + 1, (2, len(x)), generator=generator)
-    return rows[torch.arange(len(x)), :, dy, dx]
-
-
 def train_small(
     values: torch.Tensor, labels: torch.Tensor, seed: int, updates: int | None = None, batch: int = 128, shift: int = 2
 ) -> Classifier:
@@ -180,7 +173,9 @@ def train_airbench(
             order = torch.randperm(len(values), generator=generator)
             model.body[0].bias.requires_grad = epoch < 3
         rows = order[at * batch : (at + 1) * batch]
-        x = shifted(restored(values[rows]), shift, generator)
+        x = shifted(
+            restored(values[rows]), shift, 2 * shift - torch.randint(2 * shift + 1, (2, len(rows)), generator=generator)
+        )
         x = torch.where((mirror[rows] ^ (epoch % 2 == 1))[:, None, None, None], x.flip(3), x)
         factor = 0.2 + 0.8 * step / up if step < up else 1 - 0.93 * (step - up) / (steps - up)
         for group in optimizer.param_groups:
