@@ -210,6 +210,7 @@ PAGES = {
         "levels": lambda: (HERE / "bounce" / "levels.md").read_text().strip(),
     },
     "experiments/solvers/README.md": {"few": lambda: (HERE / "solvers" / "few.md").read_text().strip()},
+    "experiments/baselines/README.md": {"contenders": lambda: (HERE / "baselines" / "result.md").read_text().strip()},
     "experiments/noisy_text/README.md": {"fresh": fresh},
     "experiments/polymnist/README.md": {"models": lambda: (HERE / "polymnist" / "result.md").read_text().strip()},
     "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},

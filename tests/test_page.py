@@ -109,7 +109,7 @@ class Page:
     def find(self, selector):
         return self.driver.find_elements("css selector", selector)
 
-    def wait(self, what, seconds=60):
+    def wait(self, what, seconds=180):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
