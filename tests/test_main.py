@@ -155,7 +155,7 @@ def test_the_report_opens_without_a_network(report, driver):
     every = "return [...document.querySelectorAll('{}')].map(e => {})"
     assert min(driver.execute_script(every.format("img", "e.complete ? e.naturalWidth : 0"))) > 0
     sounds = lambda: driver.execute_script(every.format("audio", "e.duration"))
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not all(sounds()) and time.monotonic() < until:
         time.sleep(0.2)
     assert len(sounds()) == 16 and all(abs(s - 0.25) < 0.05 for s in sounds())

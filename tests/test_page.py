@@ -288,7 +288,7 @@ def test_what_was_drawn_can_be_given(model, tmp_path):
 
 @needs_browser
 def test_watch_it_form_give_it_and_ask_for_an_example(page):
-    page.steps(60)
+    page.steps(200)
     page.click("#generate")
     early = page.wait(lambda: page.results("image", "image"))[0]
     assert "evaluations" not in page.status()
