@@ -54,14 +54,15 @@ def orthogonal(matrix: torch.Tensor, coefficients=(3.4445, -4.775, 2.0315), step
     a, b, c = coefficients
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / x.norm().clamp(min=1e-7)
-    square, product = x @ x.T, None
+    square, scale, rest = x @ x.T, 1.0, None  # the product so far is scale I + rest
     for step in range(steps):
-        factor = torch.addmm(square, square, square, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor if product is None else factor @ product
+        apart = torch.addmm(square, square, square, beta=b, alpha=c)  # from a I
+        rest = scale * apart if rest is None else torch.addmm(a * rest + scale * apart, apart, rest)
+        scale *= a
         if step < steps - 1:
-            square = factor @ square @ factor
-    x = product @ x
+            left = torch.addmm(square, apart, square, beta=a)
+            square = torch.addmm(left, left, apart, beta=a)
+    x = torch.addmm(x, rest, x, beta=scale)
     return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
