@@ -4,32 +4,26 @@ python -m jointdiff.main --config=configs/sums.py --workdir=runs/sums
 python -m jointdiff.main --config=configs/sums.py:questions --workdir=runs/questions
 
 With `questions` what is asked is one more text: sum, larger or difference. 25000 steps of 0.41 s on one core, three hours.
-Two short runs more, `reading` and `all`, with what experiments/sums/between.py makes between them, read better; the shipped weights
-are those before.
 """
 
-import itertools
-
-from jointdiff.config import default, modality, staged
+from jointdiff.config import default, modality
 
 LINES = {"cell": (10, 10), "lines": True}
-PARTS = ("first", "second", "answer", "rationale")
-VARIANTS = ("", "questions", "reading", "all")
 
 
 def get_config(variant=""):
-    if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r}; there are {', '.join(VARIANTS[1:])}")
+    if variant not in ("", "questions"):
+        raise ValueError(f"unknown variant {variant!r}; there is 'questions'")
     c = default()
     c.data.scene.name = "sums"
     c.modality.first = modality("image", "first")
     c.modality.second = modality("image", "second")
     c.modality.answer = modality("text", "answer", {"cell": (15, 30), "alphabet": "0123456789 "})
     c.modality.rationale = modality("text", "rationale", {**LINES, "alphabet": "0123456789 and"})
-    if variant == "questions":
+    if variant:
         c.data.scene.options.questions = ("sum", "larger", "difference")
         c.modality.question = modality("text", "question", {"cell": (6, 12)})
-    c.data.modalities = ("first", "second", "answer", "rationale", *(("question",) if variant == "questions" else ()))
+    c.data.modalities = ("first", "second", "answer", "rationale", *(("question",) if variant else ()))
     c.backbone.unet.widths = (48, 96, 192)
     c.backbone.blank = True
     c.loss.weight.answer, c.loss.weight.rationale = 0.7, 0.7
@@ -61,28 +55,4 @@ def get_config(variant=""):
     )
     # what is drawn together has to fit: chosen on training rows
     c.sample.guidance, c.sample.guidance_between, c.sample.steps = 1.25, (0.2, 0.9), 24
-    return more(c, variant) if variant in ("reading", "all") else c
-
-
-def more(c, variant):
-    """Runs that start where the last stage ended; set train.init to its weights."""
-    c = staged(c)[-1]
-    c.train.stages = ()
-    c.train.evaluate_every, c.train.checkpoint_every = 0, 250
-    c.loss.pattern.independent = 0.0
-    of_three = {"+".join(s): 0.0 for s in itertools.combinations(PARTS, 3)}
-    if variant == "reading":  # both pictures given in most of the rows, and what they say weighed most
-        c.loss.pattern.joint, c.loss.pattern.conditional, c.loss.pattern.absent = 0.15, 0.6, 0.25
-        c.loss.given.update({**dict.fromkeys(PARTS, 0.0), **of_three, "first+second": 40.0})
-        c.loss.log_ratio.conditional = (2.0, 1.5)
-        c.loss.weight.answer, c.loss.weight.rationale, c.loss.align.weight = 4.0, 4.0, 5.0
-        c.optim.warmup, c.optim.decay, c.train.ema, c.train.steps = 50, 0.8, 0.998, 2000
-        return c
-    # everything again, and reading still often
-    c.loss.pattern.joint, c.loss.pattern.conditional, c.loss.pattern.absent = 0.2, 0.5, 0.3
-    c.loss.given.update({"answer": 4.0, **of_three, "first+second": 24.0})
-    c.loss.log_ratio.conditional = c.loss.log_ratio.absent = (1.7, 1.6)
-    c.loss.weight.answer, c.loss.weight.rationale, c.loss.align.weight = 2.0, 2.0, 3.0
-    c.optim.matrix_lr, c.optim.lr = 2e-3, 5e-4
-    c.optim.warmup, c.optim.decay, c.train.ema, c.train.steps = 30, 0.9, 0.995, 1000
     return c
