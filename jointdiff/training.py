@@ -335,6 +335,7 @@ def for_minutes(config, minutes: list[float], folder: pathlib.Path, name: str = 
     trainer, reached = Trainer(config, folder / "run"), {seen: float(m) for m, seen in rows.items()}
     batch = trainer.config.train.batch
     if trainer.step and trainer.step * batch not in reached:  # it ended between a checkpoint and what is said about it
+        trainer.log(f"{folder / 'run'} does not say after how many minutes; it begins anew")
         shutil.rmtree(folder / "run")
         trainer = Trainer(config, folder / "run")
     spent = reached.get(trainer.step * batch, 0.0)

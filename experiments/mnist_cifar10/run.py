@@ -4,8 +4,8 @@
     python experiments/mnist_cifar10/run.py --workdir=runs/mnist_cifar10 --quick   # seconds
 
 The same network, data and core-minutes (configs/mnist_cifar10.py), with a rate that stays. The paper's way: one time for all in
-training, replacement and a predictor with a corrector in sampling. Ours: all patterns of times, clean conditions, ancestral steps.
-Nothing is guided. Three seeds of sampling, each with rows of its own.
+training, replacement and 50 steps of a predictor with a corrector in sampling, a tenth of that config's. Ours: all patterns of
+times, clean conditions, ancestral steps. Nothing is guided. Three seeds of sampling, each with rows of its own.
 
 Writes result.json after every figure, result.md, curves.png and samples.png beside this file, or to --outdir.
 """
