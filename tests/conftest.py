@@ -1,4 +1,5 @@
 import functools
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -22,6 +23,14 @@ if not flags.FLAGS.is_parsed():
 def pytest_collection_modifyitems(items):
     """What takes minutes comes first, so that with a process a core none of them ends long after the others."""
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "first_command" not in item.name))
+
+
+def script(path):
+    """A module made of a script of the experiments."""
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_"), ROOT / "experiments" / f"{path}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
