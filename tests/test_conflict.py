@@ -1,9 +1,11 @@
 """Conflict and calibration, where the right answer is known: three modalities of two pixels, two classes."""
 
+import sys
 import types
 
 import pytest
 import torch
+from conftest import ROOT, script
 from test_partners import exact_model
 
 from jointdiff.analytic import Mixture
@@ -88,3 +90,18 @@ def test_rows_without_a_class_or_a_modality_are_passed_over():
         assert values["a"].tolist() == [10 + k for k in wanted] and labels.tolist() == [
             (3, 4, -1, 5)[k] for k in wanted
         ]
+
+
+def test_bayes_rule_and_a_judges_temperature(monkeypatch, world):
+    """Known classes with noise beside a posterior of another modality, as in the exact mixture; a planted temperature."""
+    monkeypatch.syspath_prepend(ROOT / "experiments" / "conflict")
+    cure = script("conflict/cure")
+    monkeypatch.delitem(sys.modules, "run")
+    means = torch.tensor([-0.5, 0.5])[:, None, None, None].expand(2, 1, 2, 2)
+    a, b = (torch.randn(50, 1, 2, 2, generator=torch.Generator().manual_seed(k)) for k in (0, 1))
+    log = torch.stack([torch.zeros(50), 1 / SPREAD**2 * b.flatten(1).sum(1)], 1).log_softmax(1)
+    noise = (1.2**2 - SPREAD**2) ** 0.5  # as far as 1.2 from a class without a spread of its own
+    assert torch.allclose(cure.bayes(means, a, 1.2, log)[:, 1], truth((a, b), (noise, 0.0)), atol=1e-5)
+    logits = 3 * torch.randn(20000, 5, generator=torch.Generator().manual_seed(2))
+    labels = torch.multinomial((logits / 2).softmax(1), 1, generator=torch.Generator().manual_seed(3))[:, 0]
+    assert cure.temperature(logits, labels) == pytest.approx(2, rel=0.05)

@@ -190,6 +190,16 @@ def test_polymnist(tmp_path):
     assert quick("polymnist", tmp_path, "--model=run") == table  # nothing was left to do
 
 
+@pytest.mark.slow
+def test_a_cure_for_conflicts(tmp_path, tiny_model):
+    arguments = f"--base={tiny_model}", "--workdir=runs"
+    table = quick("conflict", tmp_path, *arguments, script="cure.py")
+    result = json.loads((tmp_path / "out" / "cure.json").read_text())
+    assert result["models"].keys() == {"shipped", "trained on", "mostly independent"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"cure.json", "cure.md", "cure.png"}
+    assert quick("conflict", tmp_path, *arguments, script="cure.py") == table  # nothing was trained or measured again
+
+
 SMALL_ROWS = """from jointdiff.config import ConfigDict, from_file
 
 def get_config():
