@@ -131,6 +131,15 @@ def test_contenders(name, names, files, tmp_path):
 
 
 @pytest.mark.slow
+def test_single_modality(tmp_path):
+    table = quick("single_modality", tmp_path, "--workdir=runs", "--seeds=2")
+    rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
+    assert [r["modality"] for r in rows] == ["image", "image", "text", "text", "audio", "audio"]
+    assert all(("bits, given the others" in r["figures"]) == (r["network"] == "company") for r in rows)
+    assert quick("single_modality", tmp_path, "--workdir=runs", "--seeds=2") == table  # nothing was left to do
+
+
+@pytest.mark.slow
 def test_noisy_text(tmp_path, tiny_model):
     quick("noisy_text", tmp_path, f"--model={tiny_model}")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]
