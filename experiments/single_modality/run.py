@@ -3,10 +3,10 @@
     python experiments/single_modality/run.py --workdir=runs/single           # 100 minutes on one core; goes on where it stopped
     python experiments/single_modality/run.py --workdir=runs/single --quick   # a minute
 
-The network, loss and optimizer of `digits` (a rate that stays), trained on all three modalities, and on each alone. Of each modality,
+The network, loss and optimizer of `digits` (a rate that stays), trained on all three modalities and on each alone. Of each of them,
 alone, in company with the others absent, and in company drawn at once: the Frechet distance of what is drawn from nothing, in
-the features of its judge; and bits a dimension of test items under the network, also given the others. Writes result.json after every
-figure, then result.md, beside this file or to --outdir.
+the features of its judge; and bits a dimension of test items under the network, also given the others. Writes result.json after
+every figure, then result.md, beside this file or to --outdir.
 """
 
 import pathlib
