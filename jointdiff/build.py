@@ -262,10 +262,11 @@ def data(config, modalities: dict[str, Any], split: str, show=print) -> Pairs | 
 
 def rows(config, modalities: dict[str, Any], split: str, show) -> Pairs | Table:
     """Those of a table, those that a scene makes, or items of sources that are paired by class."""
-    if config.data.per_class and (config.data.manifest or config.data.scene.name):
-        raise ValueError(
-            "config.data.per_class is for sources that are paired by class; a table or a scene has rows of its own"
-        )
+    for field in ("per_class", "shuffled"):
+        if config.data[field] and (config.data.manifest or config.data.scene.name):
+            raise ValueError(
+                f"config.data.{field} is for sources that are paired by class; a table or a scene has rows of its own"
+            )
     if config.data.manifest:
         return Manifest.open(config.data.manifest, config.data.outside).table(
             modalities, split, config.seed, config.data.on_error, show, cache_root(config)
@@ -283,7 +284,7 @@ def rows(config, modalities: dict[str, Any], split: str, show) -> Pairs | Table:
     if config.data.per_class and split == "train":
         for name in values:
             values[name], labels[name] = fewest(values[name], labels[name], config.data.per_class)
-    return Pairs(values, labels, config.seed)
+    return Pairs(values, labels, config.seed, shuffled=config.data.shuffled and split == "train")
 
 
 def fewest(values: Stored | torch.Tensor, labels: np.ndarray, count: int) -> tuple[Stored | torch.Tensor, np.ndarray]:

@@ -27,6 +27,7 @@ def default() -> ConfigDict:
     # rows made together (see jointdiff.data.scenes), whose parts are the modalities' sources; pairs by class when not named
     c.data.scene = ConfigDict({"name": "", "options": ConfigDict()})
     c.data.per_class = 0  # items of a class that training sees of each modality; 0: all of them
+    c.data.shuffled = False  # training's partners are of any class: the control in which nothing belongs together
     c.data.missing = 0.0  # share of the modalities that training's rows are made to lack, never all of a row
     c.data.on_error = "stop"  # at rows of it that cannot be read: stop, or skip them
     c.data.grid = (32, 32)  # height and width that all modalities share; (0, 0): as a manifest's files are

@@ -36,6 +36,18 @@ def test_rows_share_the_class():
         assert torch.equal(ids(part) % 10, labels)
 
 
+def test_shuffled_partners_are_of_any_class_evenly():
+    p = pairs()
+    shuffled = Pairs(p.values, p.labels, 0, shuffled=True)
+    values, present, labels, _ = shuffled.rows(0, 6000)
+    assert present.all() and torch.equal(ids(values["a"]) % 10, labels)
+    assert sorted(ids(values["a"][:60]).tolist()) == list(range(60))
+    for name, items, spread in (("b", 30, 60), ("c", 10, 120)):
+        counts = torch.bincount(ids(values[name]), minlength=items)
+        assert (counts - 6000 / items).abs().max() < spread
+        assert abs(float((ids(values[name]) % 10 == labels).float().mean()) - 0.1) < 0.02
+
+
 def test_an_epoch_visits_every_item_of_the_largest_once():
     values = pairs().rows(60, 60).values
     assert sorted(ids(values["a"]).tolist()) == list(range(60))

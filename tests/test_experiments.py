@@ -200,6 +200,15 @@ def test_polymnist(tmp_path):
 
 
 @pytest.mark.slow
+def test_shuffled_pairs(tmp_path):
+    table = quick("shared_features", tmp_path, "--workdir=runs", script="shuffled.py")
+    rows = json.loads((tmp_path / "out" / "shuffled.json").read_text())["rows"]
+    assert {(r["model"], r["noise"]) for r in rows} == {(m, n) for m in ("pairs", "shuffled") for n in (0.0, 1.0)}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"shuffled.json", "shuffled.md", "shuffled.png"}
+    assert quick("shared_features", tmp_path, "--workdir=runs", script="shuffled.py") == table  # nothing was left to do
+
+
+@pytest.mark.slow
 def test_a_cure_for_conflicts(tmp_path, tiny_model):
     arguments = f"--base={tiny_model}", "--workdir=runs"
     table = quick("conflict", tmp_path, *arguments, script="cure.py")

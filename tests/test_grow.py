@@ -138,8 +138,11 @@ def test_few_items_a_class_are_the_first_ones():
         for k in range(10):
             all_of, mine = (d.values[name][(d.labels[name] == k).nonzero()[:, 0]] for d in (whole, few))
             assert len(mine) == min(2, len(all_of)) and torch.equal(mine, all_of[:2])
-    with pytest.raises(ValueError, match="per_class is for sources that are paired by class"):
-        build.data(cfg.changed(c, {"data.per_class": 2, "data.scene.name": "sums"}), modalities, "train")
+    for field, value in (("per_class", 2), ("shuffled", True)):
+        with pytest.raises(ValueError, match=f"{field} is for sources that are paired by class"):
+            build.data(cfg.changed(c, {f"data.{field}": value, "data.scene.name": "sums"}), modalities, "train")
+    control = cfg.changed(c, {"data.shuffled": True})
+    assert [build.data(control, modalities, split).shuffled for split in ("train", "test")] == [True, False]
     test = build.data(cfg.changed(c, {"data.per_class": 2}), modalities, "test")
     assert len(test) == len(build.data(c, modalities, "test"))
 

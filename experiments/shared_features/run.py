@@ -55,14 +55,22 @@ def main():
         models = {pathlib.Path(args.model).stem: (args.model, *itertools.combinations(names, 2))}
     setting = {"models": list(models), "num": num, "draws": draws, "seed": args.seed}
     result = Record(args.outdir / "result.json", setting, rows=[])
-    done = {(r["model"], *r["pair"], r["noise"]) for r in result["rows"]}
     work = [(m, *p, n) for m in models for p in models[m][1:] for n in levels]
+    compared(result, work, lambda name: jointdiff.load(models[name][0]), num, draws, args.seed)
+    (args.outdir / "result.md").write_text(table(result))
+    picture(result).savefig(args.outdir / "depths.png", dpi=110)
+    print(table(result))
+
+
+def compared(result, work, load, num: int, draws: int, seed: int) -> None:
+    """Into `result` what is missing of the work: (model, modality, other, noise), the model by `load(name)`."""
+    done = {(r["model"], *r["pair"], r["noise"]) for r in result["rows"]}
     for name, a, b, noise in tqdm([w for w in work if w not in done], unit="level", disable=None):
-        model = jointdiff.load(models[name][0])
-        values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(args.seed * num, num)
-        first, second = (model.maps({n: values[n]}, noise, args.seed) for n in (a, b))
+        model = load(name)
+        values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(seed * num, num)
+        first, second = (model.maps({n: values[n]}, noise, seed) for n in (a, b))
         for depth in first:
-            p, chance = alike_by_chance(first[depth], second[depth], labels, draws, args.seed)
+            p, chance = alike_by_chance(first[depth], second[depth], labels, draws, seed)
             row = {
                 "model": name,
                 "pair": [a, b],
@@ -72,9 +80,6 @@ def main():
             }
             result["rows"].append({**row, "chance": float(chance.mean()), "spread": float(chance.std()), "p": p})
         result.save()
-    (args.outdir / "result.md").write_text(table(result))
-    picture(result).savefig(args.outdir / "depths.png", dpi=110)
-    print(table(result))
 
 
 def table(result) -> str:

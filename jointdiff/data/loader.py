@@ -55,12 +55,14 @@ class Pairs:
     `values[name]` is `(N_m, C_m, H, W)`, stored, and `labels[name]` `(N_m,)`. An epoch visits every item of the largest
     modality once; its partners are drawn anew from the same class. Items of the modalities `mirrored` are mirrored in half
     of the rows. Where a class has no item in a modality, the row lacks it: `present` is False there and the values are 0. With
-    `missing` every row lacks each of its modalities as often as that, but never all.
+    `missing` every row lacks each of its modalities as often as that, but never all. `shuffled`, partners are of any class.
     `shows[name]` `(classes,)` says what each class shows in a modality: itself.
     """
 
-    def __init__(self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0):
-        self.values, self.seed, self.mirrored, self.missing = values, seed, (), 0.0
+    def __init__(
+        self, values: dict[str, torch.Tensor], labels: dict[str, np.ndarray], seed: int = 0, shuffled: bool = False
+    ):
+        self.values, self.seed, self.shuffled, self.mirrored, self.missing = values, seed, shuffled, (), 0.0
         self.labels = {n: torch.as_tensor(l).long() for n, l in labels.items()}
         for name in values:
             if len(values[name]) != len(self.labels[name]) or not len(values[name]):
@@ -85,6 +87,9 @@ class Pairs:
             index = {}
             for name in self.values:
                 draw = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+                if self.shuffled:
+                    index[name] = (draw * len(self.values[name])).long()
+                    continue
                 count = self.count[name][labels]
                 place = self.offset[name][labels] + (draw * count).long()
                 index[name] = torch.where(count > 0, self.order[name][place.clamp(max=len(self.order[name]) - 1)], -1)
