@@ -211,6 +211,10 @@ PAGES = {
     },
     "experiments/solvers/README.md": {"few": lambda: (HERE / "solvers" / "few.md").read_text().strip()},
     "experiments/baselines/README.md": {"contenders": lambda: (HERE / "baselines" / "result.md").read_text().strip()},
+    "experiments/fusion/README.md": {
+        "contenders": lambda: (HERE / "fusion" / "result.md").read_text().strip(),
+        "cost": lambda: (HERE / "fusion" / "cost.md").read_text().strip(),
+    },
     "experiments/noisy_text/README.md": {"fresh": fresh},
     "experiments/polymnist/README.md": {"models": lambda: (HERE / "polymnist" / "result.md").read_text().strip()},
     "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},
