@@ -204,7 +204,10 @@ PAGES = {
         "few": few,
         "conditions": conditions,
     },
-    "experiments/sums/README.md": {"questions": questions},
+    "experiments/sums/README.md": {
+        "questions": questions,
+        "reading": lambda: (HERE / "sums" / "reading.md").read_text().strip(),
+    },
     "experiments/bounce/README.md": {
         "films": films,
         "levels": lambda: (HERE / "bounce" / "levels.md").read_text().strip(),

@@ -122,3 +122,11 @@ def test_a_variant_of_a_file_is_named_as_on_the_command_line():
         cfg.from_file(f"{path}:theirs")
     with pytest.raises(ValueError, match="no config file at .*none.py"):
         cfg.from_file("none.py:ours")
+    sums = ROOT / "configs" / "sums.py"
+    assert [len(cfg.staged(cfg.from_file(f"{sums}:{name}"))) for name in ("questions", "reading", "all", "draw")] == [
+        3,
+        2,
+        2,
+        1,
+    ]
+    assert [c.modality.first.moved for c in cfg.staged(cfg.from_file(f"{sums}:reading"))] == [0, 2]

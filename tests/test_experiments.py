@@ -12,6 +12,9 @@ from conftest import ROOT, script
 from test_data import write_backgrounds
 from test_readme import SMALL, run
 
+import jointdiff
+from jointdiff import state
+
 FOLDER = ROOT / "experiments"
 
 
@@ -67,7 +70,26 @@ def test_scenes(name, options, files, tmp_path, data):
     if name == "bounce":
         levels = [sys.executable, str(FOLDER / name / "levels.py"), "--model=run", "--num=4", "--outdir=levels"]
         assert run(levels, tmp_path, JOINTDIFF_DATA=str(data)).count("\n") >= 8
+    else:
+        assert quick(name, tmp_path, "--models", "run", script="reading.py", data=data).count("\n") == 3
+        (tmp_path / "out" / "reading.json").unlink(), (tmp_path / "out" / "reading.md").unlink()
     assert quick(name, tmp_path, "--model=run", data=data) == table  # all questions were answered
+
+
+def test_weights_between_two_networks(tmp_path):
+    """Of a network and itself they are its own; halfway to another they are the means."""
+    one, other = jointdiff.load("digits"), jointdiff.load("digits")
+    with torch.no_grad():
+        for p in other.denoiser.network.parameters():
+            p.add_(0.25)
+    state.export(other, tmp_path / "other.safetensors")
+    for second, share, moved in (("digits", 0.3, 0.0), (tmp_path / "other.safetensors", 0.5, 0.125)):
+        out = tmp_path / f"{share}.safetensors"
+        words = ["--models", "digits", str(second), f"--share={share}", f"--out={out}"]
+        run([sys.executable, str(FOLDER / "sums" / "between.py"), *words], tmp_path)
+        between = jointdiff.load(out).denoiser.network.state_dict()
+        for name, value in one.denoiser.network.state_dict().items():
+            assert torch.allclose(between[name], value + moved, atol=2e-3), name
 
 
 @pytest.mark.slow
