@@ -19,7 +19,8 @@ from jointdiff.config import default, modality, staged
 
 LINES = {"cell": (10, 10), "lines": True}
 PARTS = ("first", "second", "answer", "rationale")
-VARIANTS = ("", "questions", "reading", "all", "draw")
+MORE = ("reading", "all", "draw")
+VARIANTS = ("", "questions", *MORE)
 
 
 def get_config(variant=""):
@@ -66,7 +67,7 @@ def get_config(variant=""):
     )
     # what is drawn together has to fit: chosen on training rows
     c.sample.guidance, c.sample.guidance_between, c.sample.steps = 1.25, (0.2, 0.9), 24
-    return more(c, variant) if variant in ("reading", "all", "draw") else c
+    return more(c, variant) if variant in MORE else c
 
 
 def more(c, variant):

@@ -105,6 +105,14 @@ def arguments(doc: str, name: str, here: pathlib.Path, contenders: dict[str, Con
     return args
 
 
+def train_each(args, configs: dict[str, Callable], minutes: list[float]) -> bool:
+    """Networks of jointdiff alone, each for these core-minutes; False where `--only` one was to be trained."""
+    for name in configs:
+        if args.only in (None, name) and not args.judge:
+            for_minutes(configs[name](args.quick), minutes, args.workdir / name, name)
+    return not args.only
+
+
 def compare(args, contenders: dict[str, Contender], each: bool = False) -> Record | None:
     """Trains and judges them all, and writes result.json, result.md (see `table`) and curves.png after every figure.
 

@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import statistics
+from collections.abc import Callable
 
 from jointdiff.evaluate.table import brief
 
@@ -18,6 +19,11 @@ ROOT = HERE.parent
 
 def result(folder: str, name: str = "result") -> dict:
     return json.loads((HERE / folder / f"{name}.json").read_text())
+
+
+def written(folder: str, name: str = "result") -> Callable[[], str]:
+    """A table as its experiment wrote it."""
+    return lambda: (HERE / folder / f"{name}.md").read_text().strip()
 
 
 def rows(head, body) -> str:
@@ -206,21 +212,21 @@ PAGES = {
     },
     "experiments/sums/README.md": {
         "questions": questions,
-        "reading": lambda: (HERE / "sums" / "reading.md").read_text().strip(),
+        "reading": written("sums", "reading"),
     },
     "experiments/bounce/README.md": {
         "films": films,
-        "levels": lambda: (HERE / "bounce" / "levels.md").read_text().strip(),
+        "levels": written("bounce", "levels"),
     },
-    "experiments/solvers/README.md": {"few": lambda: (HERE / "solvers" / "few.md").read_text().strip()},
-    "experiments/baselines/README.md": {"contenders": lambda: (HERE / "baselines" / "result.md").read_text().strip()},
+    "experiments/solvers/README.md": {"few": written("solvers", "few")},
+    "experiments/baselines/README.md": {"contenders": written("baselines")},
     "experiments/fusion/README.md": {
-        "contenders": lambda: (HERE / "fusion" / "result.md").read_text().strip(),
-        "cost": lambda: (HERE / "fusion" / "cost.md").read_text().strip(),
+        "contenders": written("fusion"),
+        "cost": written("fusion", "cost"),
     },
     "experiments/noisy_text/README.md": {"fresh": fresh},
-    "experiments/polymnist/README.md": {"models": lambda: (HERE / "polymnist" / "result.md").read_text().strip()},
-    "experiments/new_modality/README.md": {"arms": lambda: (HERE / "new_modality" / "result.md").read_text().strip()},
+    "experiments/polymnist/README.md": {"models": written("polymnist")},
+    "experiments/new_modality/README.md": {"arms": written("new_modality")},
 }
 
 

@@ -1,14 +1,12 @@
 """Every experiment's --quick runs, makes its files, and goes on where it was stopped."""
 
 import json
-import math
 import os
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, script
+from conftest import ROOT
 from test_data import write_backgrounds
 from test_readme import SMALL, run
 
@@ -197,23 +195,23 @@ def test_learning_speed(tmp_path):
     assert (tmp_path / "out" / "curves.png").exists()
 
 
-SMALL_VIEWS = """from jointdiff.config import from_file
-
-def get_config():
-    c = from_file({config!r})
-    for entry in c.modality.values():
-        entry.source_options.source = "handwritten"
-    return c
-"""
+def small_run(name, change, tmp_path):
+    """A workdir of this config, changed, on the digits that ship with scikit-learn, hardly trained."""
+    lines = [
+        "from jointdiff.config import from_file",
+        "def get_config():",
+        f"    c = from_file({str(ROOT / 'configs' / name)!r})",
+    ]
+    (tmp_path / "small.py").write_text("\n".join([*lines, f"    {change}", "    return c"]))
+    train = [sys.executable, "-m", "jointdiff.main", "--config=small.py", "--workdir=run", *SMALL]
+    run(train, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))
 
 
 @pytest.mark.slow
 def test_polymnist(tmp_path):
     """On the digits that ship with scikit-learn, pasted on noise."""
     write_backgrounds(tmp_path / "data")
-    (tmp_path / "small.py").write_text(SMALL_VIEWS.format(config=str(ROOT / "configs" / "polymnist.py")))
-    train = [sys.executable, "-m", "jointdiff.main", "--config=small.py", "--workdir=run", *SMALL]
-    run(train, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))
+    small_run("polymnist.py", 'for entry in c.modality.values(): entry.source_options.source = "handwritten"', tmp_path)
     table = quick("polymnist", tmp_path, "--model=run")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert set(result["models"]["run"]["figures"][0]) >= {"4 given", "joint"}
@@ -240,49 +238,17 @@ def test_a_cure_for_conflicts(tmp_path, tiny_model):
     assert quick("conflict", tmp_path, *arguments, script="cure.py") == table  # nothing was trained or measured again
 
 
-SMALL_ROWS = """from jointdiff.config import ConfigDict, from_file
-
-def get_config():
-    c = from_file({config!r})
-    c.data.scene.options = ConfigDict({{"source": "handwritten", "train": 200, "test": 40}})
-    return c
-"""
-
-
 @pytest.mark.slow
 def test_quadrants(tmp_path):
     """On the digits that ship with scikit-learn, pasted on noise."""
     write_backgrounds(tmp_path / "data", 3, side=70)
-    (tmp_path / "small.py").write_text(SMALL_ROWS.format(config=str(ROOT / "configs" / "quadrants.py")))
-    train = [sys.executable, "-m", "jointdiff.main", "--config=small.py", "--workdir=run", *SMALL]
-    run(train, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))
+    small_run("quadrants.py", 'c.data.scene.options.update(source="handwritten", train=200, test=40)', tmp_path)
     table = quick("quadrants", tmp_path, "--model=run")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert len(result["figures"]) == 2 and all(len(f) == 6 for f in result["figures"])
     assert {name: len(count) for name, count in result["left_open"].items()} == {"quadrant": 4, "digit": 10}
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "samples.png"}
     assert quick("quadrants", tmp_path, "--model=run") == table  # nothing was left to do
-
-
-def test_what_counts_as_agreement_of_views():
-    """A judge of a view names a world; what is left open is counted where the views agree."""
-    runner = script("quadrants/run")
-    judges = {n: SimpleNamespace(judge=lambda v: v) for n in (*runner.VIEWS, *runner.WORDS)}
-    world = torch.tensor([4 * 7 + 2, 4 * 7 + 2, 4 * 3 + 1, 4 * 3 + 1])
-    drawn = {"view0": world, "view1": world, "view2": torch.tensor([30, 29, 13, 13]), "digit": torch.tensor([7, 7, 3, 4]),
-             "quadrant": torch.tensor([2, 2, 1, 1])}  # fmt: skip
-    model = SimpleNamespace(sample=lambda y, num, seed: {n: v for n, v in drawn.items() if n not in y})
-    data = SimpleNamespace(rows=lambda start, num: (drawn, None, world, None))
-    figures, _ = runner.together(model, judges, data, (), 4, 0)
-    assert figures == {
-        "nothing → digit of all three views = word": 0.75,
-        "nothing → quadrant of all three views = word": 0.75,
-    }
-    assert runner.together(model, judges, data, ("digit",), 4, 0) == (
-        {"digit → three views agree on the quadrant": 0.75}, {"quadrant": [0, 2, 1, 0]})  # fmt: skip
-    assert runner.together(model, judges, data, ("quadrant",), 4, 0)[1] == {"digit": [0, 0, 0, 2, 0, 0, 0, 2, 0, 0]}
-    kl, even = runner.uneven([25, 25, 25, 25])
-    assert kl == 0 < even < 0.04 and runner.uneven([100, 0, 0, 0])[0] == pytest.approx(math.log(4))
 
 
 @pytest.mark.slow

@@ -1,9 +1,13 @@
 """Scenes: their geometry and arithmetic are known exactly, and so is what fits what."""
 
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from conftest import script
 from test_data import write_backgrounds
 from test_training import tiny
 
@@ -225,3 +229,24 @@ def test_most_training_rows_lack_views_and_what_is_there_belongs_to_its_row(view
     stored = torch.from_numpy(scene.make["view1"](order[row : row + 1].numpy())).permute(0, 3, 1, 2).float() / 127.5 - 1
     assert torch.allclose(rows.values["view1"][row], stored[0], atol=1e-5)
     Trainer(c, tmp_path / "run").run()
+
+
+def test_what_counts_as_agreement_of_views():
+    """A judge of a view names a world; what is left open is counted where the views agree."""
+    runner = script("quadrants/run")
+    judges = {n: SimpleNamespace(judge=lambda v: v) for n in (*runner.VIEWS, *runner.WORDS)}
+    world = torch.tensor([4 * 7 + 2, 4 * 7 + 2, 4 * 3 + 1, 4 * 3 + 1])
+    drawn = {"view0": world, "view1": world, "view2": torch.tensor([30, 29, 13, 13]), "digit": torch.tensor([7, 7, 3, 4]),
+             "quadrant": torch.tensor([2, 2, 1, 1])}  # fmt: skip
+    model = SimpleNamespace(sample=lambda y, num, seed: {n: v for n, v in drawn.items() if n not in y})
+    data = SimpleNamespace(rows=lambda start, num: (drawn, None, world, None))
+    figures, _ = runner.together(model, judges, data, (), 4, 0)
+    assert figures == {
+        "nothing → digit of all three views = word": 0.75,
+        "nothing → quadrant of all three views = word": 0.75,
+    }
+    assert runner.together(model, judges, data, ("digit",), 4, 0) == (
+        {"digit → three views agree on the quadrant": 0.75}, {"quadrant": [0, 2, 1, 0]})  # fmt: skip
+    assert runner.together(model, judges, data, ("quadrant",), 4, 0)[1] == {"digit": [0, 0, 0, 2, 0, 0, 0, 2, 0, 0]}
+    kl, even = runner.uneven([25, 25, 25, 25])
+    assert kl == 0 < even < 0.04 and runner.uneven([100, 0, 0, 0])[0] == pytest.approx(math.log(4))

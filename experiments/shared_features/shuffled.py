@@ -17,11 +17,10 @@ from run import compared, picture, table
 
 from jointdiff.evaluate.record import Record
 from jointdiff.state import load_weights
-from jointdiff.training import for_minutes
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from contenders import arguments, on_digits  # noqa: E402
+from contenders import arguments, on_digits, train_each  # noqa: E402
 
 MINUTES = 24
 CONFIGS = {"pairs": on_digits(), "shuffled": on_digits({"data.shuffled": True})}
@@ -31,10 +30,7 @@ LEVELS = (0.0, 1.0)
 def main():
     args = arguments(__doc__, "shuffled", HERE, CONFIGS, num=1000, seeds=1)
     minutes, num, draws = (0.02, 60, 9) if args.quick else (MINUTES, args.num, 199)
-    for name in CONFIGS:
-        if args.only in (None, name) and not args.judge:
-            for_minutes(CONFIGS[name](args.quick), [minutes], args.workdir / name, name)
-    if args.only:
+    if not train_each(args, CONFIGS, [minutes]):
         return
     models = {n: load_weights(args.workdir / n / f"{minutes:g}.safetensors") for n in CONFIGS}
     names = models["pairs"].layout.names

@@ -21,11 +21,10 @@ from jointdiff.evaluate.judge import build_judges
 from jointdiff.evaluate.record import Record
 from jointdiff.likelihood import bits
 from jointdiff.state import load_weights
-from jointdiff.training import for_minutes
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from contenders import arguments, on_digits, spread  # noqa: E402
+from contenders import arguments, on_digits, spread, train_each  # noqa: E402
 
 MINUTES = (8, 16, 24)
 NAMES = ("image", "text", "audio")
@@ -59,10 +58,7 @@ def measured(model, name: str, judges, pairs, num: int, seed: int, how: dict) ->
 def main():
     args = arguments(__doc__, "single", HERE, CONFIGS, num=500, seeds=3)
     num, minutes, how = (8, [0.02], {"steps": 2}) if args.quick else (args.num, list(MINUTES), {"steps": 18})
-    for name in CONFIGS:
-        if args.only in (None, name) and not args.judge:
-            for_minutes(CONFIGS[name](args.quick), minutes, args.workdir / name, name)
-    if args.only:
+    if not train_each(args, CONFIGS, minutes):
         return
     config = CONFIGS["company"](args.quick)
     modalities = build.modalities(config)

@@ -1,6 +1,6 @@
-"""How a network reads, and how it draws: what `reading` and `all` of configs/sums.py change, and what lies between two networks.
+"""How a network reads, and how it draws: what the later runs of configs/sums.py change.
 
-    python experiments/sums/reading.py --models runs/sums runs/reading runs/between.safetensors runs/all   # 3 minutes each
+    python experiments/sums/reading.py --models runs/sums runs/reading   # a minute each
 
 It reads two digits right where its first estimate of the rationale, from noise alone beside both clean pictures, is nearest to
 the right one of the hundred: test rows. It draws right where two digits that it draws from their sum add up: training rows, as
