@@ -245,8 +245,9 @@ def test_quadrants(tmp_path):
     small_run("quadrants.py", 'c.data.scene.options.update(source="handwritten", train=200, test=40)', tmp_path)
     table = quick("quadrants", tmp_path, "--model=run")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert len(result["figures"]) == 2 and all(len(f) == 6 for f in result["figures"])
-    assert {name: len(count) for name, count in result["left_open"].items()} == {"quadrant": 4, "digit": 10}
+    assert len(result["figures"]) == 2 and all(len(f) == 10 for f in result["figures"])
+    ways = {"quadrant": 4, "quadrant, in turns": 4, "digit": 10, "digit, in turns": 10}
+    assert {name: len(count) for name, count in result["left_open"].items()} == ways
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "samples.png"}
     assert quick("quadrants", tmp_path, "--model=run") == table  # nothing was left to do
 

@@ -5,11 +5,12 @@
     python experiments/quadrants/run.py --quick --model=runs/quadrants --outdir=runs/quick
 
 The questions are those of Yeo and Sung 2026 (MUNITE); their figures stand in the table, with their kind of judge, a classifier of
-the views. One is added: what a word leaves open has to be even, a quarter of the samples in every quadrant and a tenth of them
-for every digit. Writes result.json after every question, then result.md and samples.png, beside this file or to --outdir.
+the views. Everything is drawn at once, or in turns: a word that is not given first, then the views. One question is added: what a
+word leaves open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. Writes result.json after every question, then result.md and samples.png, beside this file or to --outdir.
 """
 
 import argparse
+import itertools
 import math
 import pathlib
 import statistics
@@ -29,7 +30,8 @@ from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
 VIEWS, WORDS = ("view0", "view1", "view2"), {"digit": DIGITS, "quadrant": QUADRANTS}
-DRAWN = {"nothing": (), "digit": ("digit",), "quadrant": ("quadrant",)}  # with everything else drawn at once
+DRAWN = ((), ("digit",), ("quadrant",))  # with everything else drawn
+TURNS = ", in turns"  # a word that is not given first, then the views
 # question: published with 32, 20, 21 and 19 M parameters; the second is a joint flow (Yeo and Sung 2026, table 1)
 PUBLISHED = {
     "nothing → digit of all three views = word": (0.580, 0.024, 0.297, 0.983),
@@ -68,7 +70,7 @@ def told(data, given, num: int, seed: int) -> tuple[dict, torch.Tensor]:
 
 
 def together(model, judges, data, given, num: int, seed: int, **how) -> tuple[dict, dict]:
-    """Everything else drawn at once from these: the figures, and how often what was left open came out as what."""
+    """Everything else drawn from these: the figures, and how often what was left open came out as what."""
     y, _ = told(data, given, num, seed)
     read = seen(judges, model.sample(y, num=num, seed=seed, **how))
     if not given:
@@ -125,12 +127,13 @@ def main():
     }
     for seed in tqdm(range(len(result["figures"]), seeds), unit="seed", disable=None):
         figures = {}
-        for given in DRAWN.values():
-            more, open_ = together(model, judges, data, given, num, seed, **how)
-            figures |= more
+        for given, turns in itertools.product(DRAWN, ("", TURNS)):
+            order = {"order": [*(w for w in WORDS if w not in given), VIEWS]} if turns else {}
+            more, open_ = together(model, judges, data, given, num, seed, **order, **how)
+            figures |= {question + turns: figure for question, figure in more.items()}
             for name, count in open_.items():
-                before = result["left_open"].get(name, [0] * len(count))
-                result["left_open"][name] = [a + b for a, b in zip(before, count)]
+                before = result["left_open"].get(name + turns, [0] * len(count))
+                result["left_open"][name + turns] = [a + b for a, b in zip(before, count)]
         figures["digit → a view, digit right"] = single(model, judges, data, ("digit",), num, seed, **how)
         figures["digit and quadrant → a view, both right"] = single(model, judges, data, tuple(WORDS), num, seed, **how)
         result["figures"].append(figures)
@@ -142,15 +145,16 @@ def main():
 
 def table(result) -> str:
     """Markdown: a row a question, with what is published beside it; then how even what was left open is."""
-    lines = [f"| question | here | {' | '.join(COLUMNS)} |", "|---|---|" + "---|" * len(COLUMNS)]
+    lines = [f"| question | at once | in turns | {' | '.join(COLUMNS)} |", "|---|---|---|" + "---|" * len(COLUMNS)]
     for question, published in PUBLISHED.items():
-        values = [f[question] for f in result["figures"]]
-        here = f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
-        lines.append(f"| {question} | {here} | {' | '.join(f'{p:.3f}' for p in published)} |")
+        asked = [[f[q] for f in result["figures"] if q in f] for q in (question, question + TURNS)]
+        here = [f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" if v else "" for v in asked]
+        lines.append(f"| {question} | {' | '.join(here)} | {' | '.join(f'{p:.3f}' for p in published)} |")
     lines += ["", "| left open | rarest | most frequent | KL to even, nats | of even draws |", "|---|---|---|---|---|"]
     for what, count in result["left_open"].items():
         kl, even = uneven(count)
-        ends = [f"{WORDS[what][count.index(c)]} {c / max(sum(count), 1):.3f}" for c in (min(count), max(count))]
+        names = WORDS[what.removesuffix(TURNS)]
+        ends = [f"{names[count.index(c)]} {c / max(sum(count), 1):.3f}" for c in (min(count), max(count))]
         lines.append(f"| {what} | {' | '.join(ends)} | {kl:.3f} | {even:.3f} |")
     lines += [
         "",

@@ -1,6 +1,6 @@
 """Addition in all directions: two handwritten digits, their sum as text, and a rationale ("3 and 5"), by one network.
 
-    python experiments/sums/run.py                      # shipped weights, about 25 minutes on one core; goes on where it stopped
+    python experiments/sums/run.py                      # shipped weights, about 40 minutes on one core; goes on where it stopped
     python experiments/sums/run.py --model=runs/sums
     python experiments/sums/run.py --quick              # under a minute
 
