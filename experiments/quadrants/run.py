@@ -6,7 +6,8 @@
 
 The questions are those of Yeo and Sung 2026 (MUNITE); their figures stand in the table, with their kind of judge, a classifier of
 the views. Everything is drawn at once, or in turns: a word that is not given first, then the views. One question is added: what a
-word leaves open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. Writes result.json after every question, then result.md and samples.png, beside this file or to --outdir.
+word leaves open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. Writes
+result.json after every question, then result.md and samples.png, beside this file or to --outdir.
 """
 
 import argparse
