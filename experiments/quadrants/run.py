@@ -119,8 +119,7 @@ def main():
         judges |= build_judges(model.config, {n: model.modalities[n] for n in WORDS})
     else:
         judges = build_judges(model.config, model.modalities)
-    about = {"rows seen": model.config.train.batch * model.config.train.steps,
-             "parameters": sum(p.numel() for p in model.denoiser.network.parameters())}  # fmt: skip
+    about = {"parameters": sum(p.numel() for p in model.denoiser.network.parameters())}
     setting = {"about": about, "num": num, "seeds": seeds, "quick": args.quick}
     result = Record(args.outdir / "result.json", setting, ceilings={}, figures=[], left_open={})
     result["ceilings"] = result["ceilings"] or {
