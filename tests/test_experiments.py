@@ -242,7 +242,8 @@ def test_a_cure_for_conflicts(tmp_path, tiny_model):
 def test_quadrants(tmp_path):
     """On the digits that ship with scikit-learn, pasted on noise."""
     write_backgrounds(tmp_path / "data", 3, side=70)
-    small_run("quadrants.py", 'c.data.scene.options.update(source="handwritten", train=200, test=40)', tmp_path)
+    change = 'c.train.stages = (); c.data.scene.options.update(source="handwritten", train=200, test=40)'
+    small_run("quadrants.py", change, tmp_path)
     table = quick("quadrants", tmp_path, "--model=run")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert len(result["figures"]) == 2 and all(len(f) == 10 for f in result["figures"])
