@@ -3,9 +3,8 @@
 python -m jointdiff.main --config=configs/sums.py --workdir=runs/sums
 python -m jointdiff.main --config=configs/sums.py:questions --workdir=runs/questions
 
-25000 steps of 0.41 s on one core, three hours. With `questions` what is asked is one more text: sum, larger or difference; it goes on from
-the shipped weights.
-Shorter runs after it, of 3500, 3600 and 1800 steps, teach it to read better and to draw evenly again:
+25000 steps of 0.41 s on one core, three hours. With `questions` what is asked is one more text, sum, larger or difference:
+1500 steps from the shipped weights. Runs of 3500, 3600 and 1800 steps teach the first to read better and to draw evenly again:
 
 python -m jointdiff.main --config=configs/sums.py:reading --config.train.init=runs/sums --workdir=runs/reading
 python experiments/sums/between.py --models runs/sums runs/reading --share=0.7 --out=runs/start.safetensors
@@ -20,8 +19,7 @@ from jointdiff.config import default, modality, staged
 
 LINES = {"cell": (10, 10), "lines": True}
 PARTS = ("first", "second", "answer", "rationale")
-MORE = ("reading", "all", "draw")
-VARIANTS = ("", "questions", *MORE)
+VARIANTS = ("", "questions", "reading", "all", "draw")
 
 
 def get_config(variant=""):
@@ -97,7 +95,11 @@ def more(c, variant):
     c.train.ema, c.train.steps = 0.996, 1200
     if variant == "questions":  # what is asked has to be read as well as the digits
         every = itertools.chain(*(itertools.combinations((*PARTS, "question"), k) for k in range(1, 5)))
-        c.loss.given = {**{"+".join(s): 0.0 for s in every}, "first+second+question": 1.0, "first+second+rationale+question": 1.0}
+        c.loss.given = {
+            **{"+".join(s): 0.0 for s in every},
+            "first+second+question": 1.0,
+            "first+second+rationale+question": 1.0,
+        }
         c.train.init, c.train.ema, c.train.steps = "sums", 0.995, 1500
         c.optim.matrix_lr, c.optim.lr = 4e-3, 1e-3
         return c

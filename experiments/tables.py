@@ -213,6 +213,7 @@ PAGES = {
     "experiments/sums/README.md": {
         "questions": questions,
         "reading": written("sums", "reading"),
+        "asked": written("sums", "questions"),
     },
     "experiments/bounce/README.md": {
         "films": films,

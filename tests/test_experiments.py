@@ -254,6 +254,16 @@ def test_quadrants(tmp_path):
 
 
 @pytest.mark.slow
+def test_questions(tmp_path):
+    """On the digits that ship with scikit-learn."""
+    small_run("sums.py:questions", 'c.train.init = ""; c.data.scene.options.source = "handwritten"', tmp_path)
+    table = quick("sums", tmp_path, "--model=run", script="questions.py")
+    ways = json.loads((tmp_path / "out" / "questions.json").read_text())["ways"]
+    assert all(sum(rows for rows, _ in counts.values()) == 24 for way in ways.values() for counts in way)
+    assert quick("sums", tmp_path, "--model=run", script="questions.py") == table  # nothing was left to do
+
+
+@pytest.mark.slow
 def test_judges(tmp_path):
     quick("judges", tmp_path)
     assert all(r["accuracy"] > 0.8 for r in json.loads((tmp_path / "out" / "result.json").read_text()).values())
