@@ -119,9 +119,9 @@ def main():
         judges |= build_judges(model.config, {n: model.modalities[n] for n in WORDS})
     else:
         judges = build_judges(model.config, model.modalities)
-    about = {"parameters": sum(p.numel() for p in model.denoiser.network.parameters())}
-    setting = {"about": about, "num": num, "seeds": seeds, "quick": args.quick}
+    setting = {"model": args.model, "num": num, "seeds": seeds, "quick": args.quick}
     result = Record(args.outdir / "result.json", setting, ceilings={}, figures=[], left_open={})
+    result["parameters"] = sum(p.numel() for p in model.denoiser.network.parameters())
     result["ceilings"] = result["ceilings"] or {
         n: ceiling(judges[n], model.config, n, model.modalities[n]) for n in VIEWS
     }
@@ -158,7 +158,7 @@ def table(result) -> str:
         lines.append(f"| {what} | {' | '.join(ends)} | {kl:.3f} | {even:.3f} |")
     lines += [
         "",
-        ", ".join(f"{k} {v}" for k, v in result["about"].items()) + ". Judges of digit and quadrant on real test views: "
+        f"{result['parameters']} parameters. Judges of digit and quadrant on real test views: "
         + ", ".join(f"{n} {c:.3f}" for n, c in result["ceilings"].items()) + ".",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

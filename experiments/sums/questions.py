@@ -11,12 +11,11 @@ import pathlib
 import statistics
 
 import torch
-from run import DIGITS, THINK
+from run import DIGITS, THINK, fits
+from tqdm import tqdm
 
 import jointdiff
 from jointdiff import build
-from jointdiff.data import shown
-from jointdiff.evaluate.coherence import fitting
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.evaluate.record import Record
 
@@ -26,12 +25,9 @@ WAYS = {"at once": {"leave_out": ["rationale"]}, "rationale first": {"order": TH
 
 def answered(model, judges, data, way: str, num: int, seed: int, **how) -> dict[str, list[int]]:
     """`{question: [rows, right]}` of `num` test rows."""
-    values, _, labels, _ = data.rows(seed * num, num)
-    given = (*DIGITS, "question")
-    drawn = model.sample({n: values[n] for n in given}, num, seed=seed, **WAYS[way], **how)
-    read = {n: shown(data, n, labels) for n in given} | {"answer": judges["answer"].judge(drawn["answer"])}
-    right, asked = fitting(read, data.shows), model.modalities["question"].decode(values["question"])
-    return {q: [sum(a == q for a in asked), sum(bool(r) for r, a in zip(right, asked) if a == q)] for q in set(asked)}
+    right = fits(model, judges, data, (*DIGITS, "question"), ("answer",), {**WAYS[way], **how}, num, seed)
+    asked = model.modalities["question"].decode(data.rows(seed * num, num).values["question"])
+    return {q: [asked.count(q), sum(bool(r) for r, a in zip(right, asked) if a == q)] for q in sorted(set(asked))}
 
 
 def main():
@@ -46,18 +42,17 @@ def main():
     num, seeds, how = (24, 2, {"steps": 2}) if args.quick else (args.num, args.seeds, {})
     model = jointdiff.load(args.model)
     data, judges = build.data(model.config, model.modalities, "test"), build_judges(model.config, model.modalities)
-    result = Record(args.outdir / "questions.json", {"num": num, "seeds": seeds, "quick": args.quick}, ways={})
+    setting = {"model": args.model, "num": num, "seeds": seeds}
+    result = Record(args.outdir / "questions.json", setting, ways={})
     for way in WAYS:
         if way not in result["ways"]:
-            result["ways"][way] = [answered(model, judges, data, way, num, seed, **how) for seed in range(seeds)]
+            rounds = tqdm(range(seeds), desc=way, unit="seed", disable=None)
+            result["ways"][way] = [answered(model, judges, data, way, num, seed, **how) for seed in rounds]
             result.save()
     lines = ["| question | " + " | ".join(WAYS) + " |", "|---|" + "---|" * len(WAYS)]
-    for question in sorted(set().union(*(counts for ways in result["ways"].values() for counts in ways))):
-        shares = [[c[question][1] / c[question][0] for c in result["ways"][way] if question in c] for way in WAYS]
-        cells = [
-            f"{statistics.fmean(s):.3f} ± {statistics.pstdev(s) if len(s) < 2 else statistics.stdev(s):.3f}"
-            for s in shares
-        ]
+    for question in result["ways"]["at once"][0]:
+        shares = [[c[question][1] / c[question][0] for c in result["ways"][way]] for way in WAYS]
+        cells = [f"{statistics.fmean(s):.3f} ± {statistics.stdev(s):.3f}" for s in shares]
         lines.append(f"| {question} | {' | '.join(cells)} |")
     (args.outdir / "questions.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -57,14 +57,18 @@ QUESTIONS = {
 SPREAD = {"at once": {"leave_out": ["rationale"]}, "rationale first": {"order": ["rationale", DIGITS]}}
 
 
-def right(model, judges, data, question, num, seed) -> float:
-    """The share of `num` test rows whose answer is right: fits what was given, as arithmetic wants."""
-    given, asked, how = QUESTIONS[question]
+def fits(model, judges, data, given, asked, how: dict, num, seed) -> torch.Tensor:
+    """Which of `num` test rows are answered right, as arithmetic wants with what was given, `(num,)` bool."""
     values, _, labels, _ = data.rows(seed * num, num)
     ask = model.best if "of" in how else model.sample
     drawn = ask({n: values[n] for n in given}, num, seed=seed, **how)
     read = {n: shown(data, n, labels) for n in given} | {n: judges[n].judge(drawn[n]) for n in asked}
-    return float(fitting(read, data.shows).double().mean())
+    return fitting(read, data.shows)
+
+
+def right(model, judges, data, question, num, seed) -> float:
+    """The share of `num` test rows whose answer to one of the questions is right."""
+    return float(fits(model, judges, data, *QUESTIONS[question], num, seed).double().mean())
 
 
 def counts(model, judges, how, num, seed) -> np.ndarray:
