@@ -125,4 +125,6 @@ def test_a_variant_of_a_file_is_named_as_on_the_command_line():
     sums = ROOT / "configs" / "sums.py"
     stages = {"questions": 1, "reading": 2, "all": 2, "draw": 1}
     assert {name: len(cfg.staged(cfg.from_file(f"{sums}:{name}"))) for name in stages} == stages
+    reading = cfg.staged(cfg.from_file(f"{ROOT / 'configs' / 'joint.py'}:reading"))
+    assert len(reading) == 1 and [n for n, w in reading[0].loss.given.items() if w] == ["picture", "text"]
     assert [c.modality.first.moved for c in cfg.staged(cfg.from_file(f"{sums}:reading"))] == [0, 2]
