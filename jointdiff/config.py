@@ -120,7 +120,9 @@ def default() -> ConfigDict:
     # what is given with noise: "drawn" without it first, then given; "held" at the time whose noise it has
     c.sample.given_noise = "drawn"
     c.sample.guidance = 0.0  # how far beyond the estimate, away from one that knows less; 0 turns it off
-    c.sample.guidance_between = (0.0, 1.0)  # times at which it acts
+    # by the name of what is drawn: how strongly it moves to where the network reads in it what is given; not at all when not named
+    c.sample.reading = ConfigDict()
+    c.sample.guidance_between = (0.0, 1.0)  # times at which both act
     # ancestral steps correct the network's errors on the way: at equal cost far more coherent than the ODE's solvers
     c.sample.sampler = "ddim"  # dpm_solver, heun, stochastic_heun, euler_maruyama, predictor_corrector, adaptive
     c.sample.steps = 18
@@ -223,9 +225,12 @@ def staged(config) -> list[ConfigDict]:
     return out
 
 
+OPEN_ENDED = (["loss", "weight"], ["loss", "given"], ["data", "scene", "options"], ["sample", "reading"])
+
+
 def open_ended(path: list[str]) -> bool:
     """Whether a part of the config takes names that are not in it yet."""
-    return path[:1] == ["modality"] or path in (["loss", "weight"], ["loss", "given"], ["data", "scene", "options"])
+    return path[:1] == ["modality"] or path in OPEN_ENDED
 
 
 def unknown_field(config, name: str) -> str:

@@ -53,15 +53,16 @@ def read_given(model: Model, arguments: list[str], num: int, seed: int) -> dict[
     return out
 
 
-def read_noise(arguments: list[str]) -> dict[str, float | str]:
-    """`{name: standard deviation or "auto"}` from arguments of the form NAME=NUMBER or NAME=auto."""
+def read_numbers(flag: str, arguments: list[str], *words: str) -> dict[str, float | str]:
+    """`{name: number, or one of the words}` from a flag's arguments of the form NAME=NUMBER or NAME=WORD."""
     out = {}
     for argument in arguments:
         name, _, value = argument.partition("=")
         try:
-            out[name] = value if value == "auto" else float(value)
+            out[name] = value if value in words else float(value)
         except ValueError:
-            raise ValueError(f"--given_noise={argument}: expected NAME=NUMBER or NAME=auto") from None
+            forms = " or ".join(f"NAME={form}" for form in ("NUMBER", *words))
+            raise ValueError(f"--{flag}={argument}: expected {forms}") from None
     return out
 
 
@@ -87,7 +88,7 @@ def generate(
     whole = model.layout.whole(given, model.layout.check(leave_out))
     if len(whole) + len(leave_out) == len(model.layout.names) and not how.get("denoise_given"):
         raise ValueError("everything is given or left out: nothing is left to generate")
-    levels = read_noise(noise or [])
+    levels = read_numbers("given_noise", noise or [], "auto")
     plan = {k: v for k, v in how.items() if k != "denoise_given"}
     evaluations = model.cost(**plan, given=bool(given), noisy=any(levels.values()))
     number = len(turns(model.layout, order, given, leave_out)) if order else 1

@@ -62,6 +62,11 @@ flags.DEFINE_string(
     "Grid of times: karras, log_snr, uniform, the sampler's own when not named; or noise-to-signal ratios, as 4,2,1.",
 )
 flags.DEFINE_float("guidance", None, "Classifier-free guidance; 0 is none.")
+flags.DEFINE_multi_string(
+    "reading",
+    None,
+    "NAME=NUMBER: how strongly what is drawn moves to where the network reads in it what is given. Repeatable.",
+)
 flags.DEFINE_string(
     "guide", None, "Weights, or a workdir, of a weaker model that guidance leads away from (autoguidance)."
 )
@@ -132,10 +137,12 @@ def opened():
 def sampling() -> dict:
     """The flags that say how to sample."""
     from . import hub
+    from .generate import read_numbers
     from .plan import Sampling
 
     how = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Sampling)}
-    return how | {"guide": hub.load(FLAGS.guide) if FLAGS.guide else None}
+    reading = None if FLAGS.reading is None else read_numbers("reading", FLAGS.reading)
+    return how | {"guide": hub.load(FLAGS.guide) if FLAGS.guide else None, "reading": reading}
 
 
 def sample() -> None:

@@ -1,12 +1,21 @@
 """How to sample: a choice of sampler, times, condition and guidance, checked before anything runs."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from . import build
-from .condition import CONDITIONS, free_guidance, joint_guidance, leave_out, weaker_guidance, without_noise
+from .condition import (
+    CONDITIONS,
+    free_guidance,
+    joint_guidance,
+    leave_out,
+    reading_guidance,
+    weaker_guidance,
+    without_noise,
+)
 from .samplers import sample
 
 
@@ -16,7 +25,8 @@ class Sampling:
 
     sampler, grid, condition: names in `SAMPLERS`, `GRIDS`, `CONDITIONS`; the grid may be noise-to-signal ratios instead, such as
     `Model.grid` finds. steps: of the sampler. guidance: how far beyond the estimate, 0 for none. guide: a weaker `Model` to guide
-    away from, instead of from the estimate without what is given.
+    away from, instead of from the estimate without what is given. reading: by the name of what is drawn, how strongly it moves to
+    where the network reads in it what is given.
     """
 
     sampler: str | None = None
@@ -25,6 +35,7 @@ class Sampling:
     condition: str | None = None
     guidance: float | None = None
     guide: Any = None
+    reading: Mapping[str, float] | None = None
 
 
 class Plan:
@@ -36,6 +47,12 @@ class Plan:
         if how.condition:
             build.lookup(CONDITIONS, how.condition, "condition")
         self.guidance = float(c.guidance if how.guidance is None else how.guidance)
+        clean = self.condition == "clean"
+        if how.reading and given and not clean:
+            raise ValueError(f"to be led by reading needs the condition 'clean', not {self.condition!r}")
+        reading = {n: float(w) for n, w in (c.reading if how.reading is None else how.reading).items() if w}
+        model.layout.check(reading)
+        self.reading = {n: w for n, w in reading.items() if clean and n not in left_out}
         self.method = build.sampler(model.config, model.denoiser.sde, how.sampler)
         self.times = build.grid(model.config, self.method, how.steps, how.grid)
         self.steps = len(self.times)
@@ -50,6 +67,7 @@ class Plan:
             **({"grid": how.grid} if how.grid else {}),
             "condition": self.condition,
             "guidance": self.guidance,
+            **({"reading": self.reading} if self.reading else {}),
         }
 
     def check_noise(self, denoise_given: bool) -> None:
@@ -93,12 +111,19 @@ class Plan:
             denoise = weaker_guidance(denoise, denoise.beside(self.weaker), self.guidance, between)
         if self.left_out:
             denoise = leave_out(denoise, sde, model.layout.mask(self.left_out).to(y.device) & ~mask, draw())
+        plain = denoise
         if self.guidance and not self.weaker:
             if self.condition:
                 denoise = free_guidance(denoise, sde, mask, draw(), self.guidance, between)
             elif len(drawn := [n for n in model.layout.names if n not in self.left_out]) > 1:
                 masks = [model.layout.mask([n]).to(y.device) for n in drawn]
                 denoise = joint_guidance(denoise, sde, masks, draw(), self.guidance, between)
+        if self.reading:
+            masks = [(n, model.layout.mask([n]).to(y.device)) for n in model.layout.names if n not in self.left_out]
+            given = [m & mask for _, m in masks if (m & mask).any()]
+            led = [(m & ~mask, self.reading[n]) for n, m in masks if n in self.reading and (m & ~mask).any()]
+            if led:
+                denoise = reading_guidance(denoise, plain, sde, given, led, draw(), between)
         how = None
         if self.condition:
             how = build.condition(model.config, model.denoiser, y, mask, self.condition, **more)

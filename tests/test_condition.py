@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from jointdiff.analytic import Mixture, gaussian, gaussian_kl
-from jointdiff.condition import CONDITIONS, free_guidance, joint_guidance, leave_out, weaker_guidance, without_noise
+from jointdiff.condition import (
+    CONDITIONS,
+    free_guidance,
+    joint_guidance,
+    leave_out,
+    reading_guidance,
+    weaker_guidance,
+    without_noise,
+)
+from jointdiff.condition.guidance import FLOOR
 from jointdiff.condition.tweedie import solve
 from jointdiff.samplers import SAMPLERS, sample
 from jointdiff.sde import SDES, VP
@@ -400,3 +409,42 @@ def test_guidance_by_a_weaker_model_is_the_stated_combination():
         for d in (strong, weaker_guidance(strong, weak, 0.5))
     ]
     assert spread[0] == pytest.approx(1.2, rel=0.06) and spread[1] < spread[0] - 0.08
+
+
+def test_guidance_by_reading_is_the_gradient_of_what_is_read():
+    """Against differences of log |y - E[y | x_t of one alone]|^2, the expectation a Gaussian's own; nothing else moves."""
+    sde, eps = VP(), torch.full((2, 3, 1, 1), 0.3, dtype=torch.float64)
+    given, *drawn = [torch.arange(3).view(1, 3, 1, 1) == i for i in range(3)]
+    x, t = (
+        torch.randn(2, 3, 1, 1, dtype=torch.float64),
+        torch.tensor([0.0, 0.5, 0.5], dtype=torch.float64).view(1, 3, 1, 1),
+    )
+    denoise, led = JOINT.denoiser(sde), [(drawn[0], 0.7), (drawn[1], 0.4)]
+    guided = reading_guidance(denoise, denoise, sde, [given], led, eps)(x, t)
+    assert torch.equal(guided[:, 0], denoise(x, t)[:, 0])
+    for i, (mask, weight) in enumerate(led, 1):
+        reads = leave_out(denoise, sde, ~mask, eps)
+        log = lambda x: -((x[:, 0] - reads(x, t)[:, 0]).square() + FLOOR).log()
+        step = 1e-5 * mask
+        slope = (log(x + step) - log(x - step)) / 2e-5
+        want = denoise(x, t)[:, i] + weight * sde.sigma(t[:, i]) ** 2 / sde.alpha(t[:, i]) * slope
+        assert torch.allclose(guided[:, i], want, rtol=1e-5)
+    assert torch.equal(reading_guidance(denoise, denoise, sde, [given], led, eps, (0.6, 1.0))(x, t), denoise(x, t))
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm_solver"])
+def test_a_network_that_reads_what_it_cannot_draw_is_led_by_reading(sampler):
+    """Two classes; what draws does not hear the class and hits it half of the time, what reads is exact."""
+    joint = Mixture([0.5, 0.5], [[-2.0, -2.0], [2.0, 2.0]], [0.05 * torch.eye(2)] * 2)
+    sde, count = VP(), 2000
+    exact, marginal = joint.denoiser(sde), Mixture([0.5, 0.5], [[-2.0], [2.0]], [[[0.05]]] * 2).denoiser(sde)
+    deaf = lambda x, t: torch.cat([x[:, :1], marginal(x[:, 1:], t.expand(1, 2, 1, 1)[:, 1:])], 1)
+    given, drawn = (torch.arange(2).view(1, 2, 1, 1) == i for i in range(2))
+    y = torch.full((count, 2, 1, 1), 2.0, dtype=torch.float64)
+    method, eps = SAMPLERS[sampler](sde), Noise(count, 2)()
+    hits = {}
+    for weight in (0.0, 1.0, 4.0):
+        denoise = reading_guidance(deaf, exact, sde, [given], [(drawn, weight)], eps) if weight else deaf
+        x = sample(denoise, method, method.grid(sde, 40), Noise(count, 2), CONDITIONS["clean"](sde, y, given))
+        hits[weight] = float((x[:, 1] > 0).double().mean())
+    assert hits[0.0] == pytest.approx(0.5, abs=0.04) and hits[1.0] > 0.8 and hits[4.0] > 0.95
