@@ -77,11 +77,12 @@ def noisy(c):
     """A run after that: what is in a photograph with noise is read, often with nothing beside it."""
     c = reading(c)
     c.data.missing = 0.4
-    c.loss.pattern.joint, c.loss.pattern.conditional = 0.1, 0.2
-    c.loss.pattern.independent, c.loss.pattern.absent = 0.5, 0.2
-    c.loss.log_ratio.independent, c.loss.log_ratio.absent = (2.3, 1.6), (2.0, 1.6)
+    c.loss.pattern.joint, c.loss.pattern.conditional = 0.1, 0.3
+    c.loss.pattern.independent, c.loss.pattern.absent = 0.45, 0.15
+    c.loss.log_ratio.independent, c.loss.log_ratio.absent = (2.1, 1.6), (2.0, 1.6)
     c.loss.given.update({"text": 3.0, "digit": 3.0, "audio": 3.0})
-    c.loss.weight = {"digit": 1.0, "picture": 1.2, "text": 3.0, "audio": 1.5}
+    c.loss.weight = {"digit": 1.0, "picture": 1.5, "text": 3.0, "audio": 1.5}
     c.loss.align.below = 10.0
-    c.train.steps = 3500
+    c.train.ema, c.train.steps = 0.999, 9000
+    c.sample.reading.picture = 100.0
     return c
