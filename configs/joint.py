@@ -3,8 +3,8 @@
 python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 
 First everything as often; then, from there, more of what is hard: a photograph alone says the class in a quarter of the rows and
-is drawn from one in another, at noise at which the class is still open. 12600 steps of 0.9 to 1.1 s on one core, half of that where
-it knows bfloat16. Then a run that reads photographs in most rows, and one that reads photographs with noise, by which those that are
+is drawn from one in another, at noise at which the class is still open. 12600 steps of 0.9 to 1.1 s on one core, half of that with
+bfloat16. Then a run that reads photographs in most rows, and one that reads photographs with noise, by which those that are
 drawn can be led; not its end yet (experiments/any_direction):
 
 python -m jointdiff.main --config=configs/joint.py:reading --config.train.init=runs/joint --workdir=runs/reading

@@ -70,7 +70,11 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "guide", None, "Weights, or a workdir, of a weaker model that guidance leads away from (autoguidance)."
 )
-flags.DEFINE_string("condition", None, "How conditions enter; evaluation compares clean and replace when not named.")
+flags.DEFINE_string(
+    "condition",
+    None,
+    "How conditions enter; evaluation compares clean and replace when neither this nor --reading is named.",
+)
 
 flags.DEFINE_string("host", "127.0.0.1", "Page: address to listen at; 0.0.0.0 is open to the whole network.")
 flags.DEFINE_integer("port", 7860, "Page: port to listen at.", lower_bound=1, upper_bound=65535)
@@ -180,7 +184,7 @@ def evaluate() -> None:
     model, home = opened()
     how = sampling()
     chosen = how.pop("condition")
-    conditions = (chosen,) if chosen else ("clean", "replace")
+    conditions = (chosen,) if chosen else ("clean",) if how["reading"] else ("clean", "replace")
     first = processes.rank() == 0
     outdir = pathlib.Path(FLAGS.outdir) if FLAGS.outdir else new_folder(home / "evaluation")
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:

@@ -76,6 +76,7 @@ def evaluate(
         "rows": rows,
         **{k: how.get(k) or model.config.sample[k] for k in ("sampler", "steps")},
         "guidance": model.config.sample.guidance if how.get("guidance") is None else how["guidance"],
+        "reading": dict(model.config.sample.reading if how.get("reading") is None else how["reading"]),
         "device": str(model.device),
     }
 
