@@ -160,6 +160,16 @@ def test_single_modality(tmp_path):
 
 
 @pytest.mark.slow
+def test_led(tmp_path, tiny_model):
+    arguments = ["any_direction", tmp_path, f"--model={tiny_model}", "--led=image"]
+    table = quick(*arguments, script="led.py")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"led.json", "led.md", "led.png"}
+    cost = {r["way"]: r["evaluations"] for r in json.loads((tmp_path / "out" / "led.json").read_text())["rows"]}
+    assert list(cost.values()) == [2, 4, 4, 4, 4, 4, 4]
+    assert quick(*arguments, script="led.py") == table  # nothing was left to do
+
+
+@pytest.mark.slow
 def test_noisy_text(tmp_path, tiny_model):
     quick("noisy_text", tmp_path, f"--model={tiny_model}")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]

@@ -1,0 +1,138 @@
+"""Can a modality that a network reads better than it draws be drawn by reading it?
+
+    python experiments/any_direction/led.py --model=experiments/any_direction/joint_unfinished.safetensors   # 15 minutes
+    python experiments/any_direction/led.py --quick --model=runs/keypad --led=image --outdir=runs/quick
+
+One modality is drawn from each of the others alone, all else drawn too, and from nothing in turns, a word first: without guidance,
+with classifier-free guidance, and led by reading (`reading={...}`) with growing weights. How often it shows the class (in turns the
+word's), the Fréchet distance between what is drawn of words and real test items in the features of its judge, and what an even
+number of real ones has. Test rows; a weight is to be chosen on others. Writes led.json after every row, then led.md and led.png,
+beside this file or to --outdir.
+"""
+
+import argparse
+import pathlib
+import statistics
+
+import numpy as np
+import PIL.Image
+import torch
+from tqdm import tqdm
+
+import jointdiff
+from jointdiff import build
+from jointdiff.data import restored, shown
+from jointdiff.evaluate import frechet
+from jointdiff.evaluate.judge import build_judges, ceiling
+from jointdiff.evaluate.record import Record
+from jointdiff.report import beside, grid_picture, titled
+
+HERE = pathlib.Path(__file__).parent
+WAYS = {  # guidance, and the weight of reading
+    "nothing": (0.0, 0.0),
+    "classifier-free guidance 1": (1.0, 0.0),
+    "classifier-free guidance 3": (3.0, 0.0),
+    "reading, weight 10": (0.0, 10.0),
+    "reading, weight 30": (0.0, 30.0),
+    "reading, weight 100": (0.0, 100.0),
+    "reading, weight 300": (0.0, 300.0),
+}
+REAL = 2000
+
+
+def measured(model, judges, data, led: str, word: str, num: int, seed: int, **how) -> tuple[dict, torch.Tensor, int]:
+    """The figures of one way over `num` test rows of this seed's own, the judge's features of what words gave, and the
+    evaluations of one of these."""
+    values, _, labels, _ = data.rows(seed * num, num)
+    others, out = [n for n in model.layout.names if n != led], {}
+    for given in others:
+        drawn = model.sample({given: values[given]}, num, seed, **how)
+        out[f"{given} → {led}"] = share(judges[led].judge(drawn[led]) == shown(data, given, labels))
+        if given == word:
+            features, cost = judges[led].features(drawn[led]), drawn.info["evaluations"]
+    drawn = model.sample(num=num, seed=seed, order=[word, led], **how)
+    seen = {n: judges[n].judge(drawn[n]) for n in model.layout.names}
+    out[f"nothing, in turns: {led} = {word}"] = share(seen[led] == seen[word])
+    out["nothing, in turns: all agree"] = share(torch.stack([s == seen[word] for s in seen.values()]).all(0))
+    return out, features, cost
+
+
+def share(right: torch.Tensor) -> float:
+    return float(right.double().mean())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="shipped weights, a workdir, or a safetensors file")
+    parser.add_argument("--led", default="picture", help="the modality that is drawn")
+    parser.add_argument("--word", default="text", help="the modality that is drawn first in turns")
+    parser.add_argument("--num", type=int, default=100, help="test rows a figure and seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    num, seeds, how = (8, 2, {"steps": 2}) if args.quick else (args.num, args.seeds, {"steps": 18})
+    model, led = jointdiff.load(args.model), args.led
+    model.layout.check((led, args.word))
+    judges, data = build_judges(model.config, model.modalities), build.data(model.config, model.modalities, "test")
+    setting = {"model": args.model, "led": led, "word": args.word, "num": num, "seeds": seeds, "quick": args.quick}
+    result = Record(args.outdir / "led.json", setting, rows=[])
+    result["ceiling"] = ceiling(judges[led], model.config, led, model.modalities[led])
+    features = judges[led].features(restored(data.values[led][:REAL]))
+    result["real"] = frechet(features[: num * seeds], features[len(features) // 2 :])
+    work = [(way, s) for way in WAYS for s in range(seeds)]
+    done = {r["way"] for r in result["rows"]}
+    with tqdm(total=len(work), unit="figure", disable=None, initial=len(done) * seeds) as bar:
+        for way, (guidance, weight) in WAYS.items():
+            if way in done:
+                continue
+            model.config.sample.guidance_between = (0.0, 1.0)
+            found = []
+            for seed in range(seeds):
+                told = {"guidance": guidance, "reading": {led: weight}, **how}
+                found.append(measured(model, judges, data, led, args.word, num, seed, **told))
+                bar.update()
+            figures, drawn, (cost, *_) = zip(*found)
+            distance = frechet(torch.cat(drawn), features[len(features) // 2 :])
+            result["rows"].append({"way": way, "evaluations": cost, "frechet": distance, "figures": figures})
+            result.save()
+    (args.outdir / "led.md").write_text(table(result))
+    shown_of_words(model, args).save(args.outdir / "led.png")
+    print(table(result))
+
+
+def table(result) -> str:
+    """Markdown, a row a way, mean and standard deviation over seeds."""
+    names = list(result["rows"][0]["figures"][0])
+    lines = [
+        f"| led by | evaluations | {' | '.join(names)} | Fréchet distance |",
+        "|---|---|" + "---|" * (len(names) + 1),
+    ]
+    for row in result["rows"]:
+        figures = [[f[n] for f in row["figures"]] for n in names]
+        cells = [f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" for v in figures]
+        lines.append(f"| {row['way']} | {row['evaluations']} | {' | '.join(cells)} | {row['frechet']:.1f} |")
+    real = ["", f"{result['ceiling']:.3f}", *[""] * (len(names) - 1), f"{result['real']:.1f}"]
+    return "\n".join([*lines, f"| (real test data) | {' | '.join(real)} |"]) + "\n"
+
+
+def shown_of_words(model, args) -> PIL.Image.Image:
+    """The same noise drawn of every word, without and with the largest weight but one: a row a word."""
+    modality = model.modalities[args.led]
+    values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, 200)
+    words = [values[args.word][int((labels == k).nonzero()[0])] for k in labels.unique()]
+    panels, many = [], 2 if args.quick else 8
+    for title, weight in (("by words", 0.0), ("by words, led by reading", 100.0)):
+        told = {"reading": {args.led: weight}, "guidance": 0.0, "steps": 2 if args.quick else 18}
+        rows = [model.sample({args.word: w[None]}, many, 0, **told)[args.led] for w in words]
+        cells = [
+            np.concatenate([grid_picture({args.led: modality}, {args.led: x[None]}, ()) for x in row], 1)
+            for row in rows
+        ]
+        panels.append(titled(np.concatenate(cells), title))
+    return PIL.Image.fromarray(beside(panels))
+
+
+if __name__ == "__main__":
+    main()
