@@ -1,13 +1,13 @@
 """Can a modality that a network reads better than it draws be drawn by reading it?
 
-    python experiments/any_direction/led.py --model=experiments/any_direction/joint_unfinished.safetensors   # 15 minutes
+    python experiments/any_direction/led.py --model=experiments/any_direction/joint_unfinished.safetensors   # 20 minutes
     python experiments/any_direction/led.py --quick --model=runs/keypad --led=image --outdir=runs/quick
 
-One modality is drawn from each of the others alone, all else drawn too, at once and in turns, a word first; and from nothing in turns.
-Without guidance, with classifier-free guidance, and led by reading (`reading={...}`) with growing weights. How often it shows the class (in turns the
-word's), the Fréchet distance between what is drawn of words and real test items in the features of its judge, and what an even
-number of real ones has. Test rows; a weight is to be chosen on others. Writes led.json after every row, then led.md and led.png,
-beside this file or to --outdir.
+One modality is drawn from each of the others alone, all else drawn too, at once and in turns, a word first; and from nothing in
+turns. Without guidance, with classifier-free guidance, and led by reading (`reading={...}`) with growing weights. How often it
+shows the class, from nothing the word's; the Fréchet distance between what is drawn of words and real test items in the features of
+its judge, and what as many real ones have. Test rows; a weight is to be chosen on others. Writes led.json after every row, then
+led.md and led.png, beside this file or to --outdir.
 """
 
 import argparse
