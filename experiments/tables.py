@@ -227,6 +227,7 @@ PAGES = {
     },
     "experiments/noisy_text/README.md": {"fresh": fresh},
     "experiments/polymnist/README.md": {"models": written("polymnist")},
+    "experiments/any_direction/README.md": {"led": written("any_direction", "led")},
     "experiments/conflict/README.md": {"cure": written("conflict", "cure")},
     "experiments/quadrants/README.md": {"questions": written("quadrants")},
     "experiments/new_modality/README.md": {"arms": written("new_modality")},
