@@ -62,19 +62,9 @@ flags.DEFINE_string(
     "Grid of times: karras, log_snr, uniform, the sampler's own when not named; or noise-to-signal ratios, as 4,2,1.",
 )
 flags.DEFINE_float("guidance", None, "Classifier-free guidance; 0 is none.")
-flags.DEFINE_multi_string(
-    "reading",
-    None,
-    "NAME=NUMBER: how strongly what is drawn moves to where the network reads in it what is given. Repeatable.",
-)
-flags.DEFINE_string(
-    "guide", None, "Weights, or a workdir, of a weaker model that guidance leads away from (autoguidance)."
-)
-flags.DEFINE_string(
-    "condition",
-    None,
-    "How conditions enter; evaluation compares clean and replace when neither this nor --reading is named.",
-)
+flags.DEFINE_string("guide", None, "Weights, or a workdir, of a weaker model that guidance leads away from.")
+flags.DEFINE_multi_string("reading", None, "NAME=NUMBER: how strongly it moves to where what is given is read in it.")
+flags.DEFINE_string("condition", None, "How conditions enter; evaluation compares clean and replace when not named.")
 
 flags.DEFINE_string("host", "127.0.0.1", "Page: address to listen at; 0.0.0.0 is open to the whole network.")
 flags.DEFINE_integer("port", 7860, "Page: port to listen at.", lower_bound=1, upper_bound=65535)
@@ -140,12 +130,11 @@ def opened():
 
 def sampling() -> dict:
     """The flags that say how to sample."""
-    from . import hub
-    from .generate import read_numbers
+    from . import generate, hub
     from .plan import Sampling
 
     how = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Sampling)}
-    reading = None if FLAGS.reading is None else read_numbers("reading", FLAGS.reading)
+    reading = FLAGS.reading and generate.read_numbers("reading", FLAGS.reading)
     return how | {"guide": hub.load(FLAGS.guide) if FLAGS.guide else None, "reading": reading}
 
 

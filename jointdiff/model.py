@@ -111,7 +111,7 @@ class Model:
             order: names, or tuples of names that share a turn, to draw one after the other, each given what came before and with
                 what comes later absent; what is not named comes last. See `order`.
             turn: draws with other noise of the same seed.
-            how: sampler, steps, grid, condition, guidance, guide, the config's when not named; see `plan.Sampling`.
+            how: sampler, steps, grid, condition, guidance, guide, reading, the config's when not named; see `plan.Sampling`.
         """
         if order is not None:
             if denoise_given or noise or start is not None:
@@ -199,7 +199,8 @@ class Model:
         counted = Counted(half := lambda x, t: 0.5 * x)
         run.weaker = run.weaker and half
         y = torch.zeros(1, self.layout.shape[0], 1, 1, device=self.device)
-        mask = self.layout.mask(self.layout.names[:1]).to(self.device)
+        not_led = min(self.layout.names, key=run.reading.__contains__)
+        mask = self.layout.mask([not_led]).to(self.device)
         run(counted, y, mask, lambda: torch.zeros_like(y), noisy=noisy and (mask.float(), lambda: torch.zeros_like(y)))
         return counted.rows
 

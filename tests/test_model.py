@@ -435,6 +435,7 @@ def test_reading_leads_what_is_drawn_and_is_counted(model):
     given, how = {"image": torch.zeros(1, 1, 8, 8)}, {"steps": 4, "num": 2, "guidance": 0.0}
     plain, led = (model.sample(given, reading=r, **how) for r in ({}, {"audio": 5.0}))
     assert led.info["evaluations"] == model.cost(steps=4, guidance=0.0, reading={"audio": 5.0}) == 2 * 4
+    assert model.cost(steps=4, guidance=0.0, reading={"image": 5.0}) == 2 * 4  # whatever is led
     assert led.info["reading"] == {"audio": 5.0} and not torch.allclose(plain["audio"], led["audio"], atol=1e-3)
     assert torch.allclose(model.sample(given, reading={"audio": 5.0}, batch=1, **how)["audio"], led["audio"], atol=1e-4)
     assert torch.equal(model.sample(given, reading={"image": 5.0}, **how)["audio"], plain["audio"])  # given, not drawn

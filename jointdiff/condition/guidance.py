@@ -90,7 +90,7 @@ def reading_guidance(
     eps: torch.Tensor,
     between=(0.0, 1.0),
 ) -> Callable:
-    """Moves modalities that are drawn to where the network reads in it what is given, at times t in `between`.
+    """Moves modalities that are drawn to where the network reads in them what is given, at times t in `between`.
 
     x_0_hat + (sigma^2 / alpha) grad log q(y | x_t), Bayes' rule with a q that the network itself reads in x_t:
 
@@ -113,11 +113,11 @@ def reading_guidance(
     """
     alone = [leave_out(reader, sde, ~mask, eps) for mask, _ in drawn]
 
-    def slope(x, read):
+    def slope(y, read):
         """The gradient of log q in what is read, for weight 1."""
-        out = torch.zeros_like(x)
+        out = torch.zeros_like(y)
         for mask in given:
-            gap = torch.where(mask, x - read, 0.0)
+            gap = torch.where(mask, y - read, 0.0)
             out += 2 * gap / (gap.square().sum((1, 2, 3), keepdim=True) + FLOOR)
         return out
 
@@ -126,10 +126,11 @@ def reading_guidance(
         inside = (t >= between[0]) & (t <= between[1])
         if not inside.any():
             return x_0
-        scale = (sde.sigma(t) ** 2 / sde.alpha(t)).to(x)
+        alpha = sde.alpha(t)
+        y, scale = x / alpha.to(x), (sde.sigma(t) ** 2 / alpha).to(x)  # y where it is given, with what noise it has
         for (mask, weight), one in zip(drawn, alone):
             read, pullback = with_pullback(one, x, t)
-            x_0 = torch.where(inside & mask, x_0 + weight * scale * pullback(slope(x, read)), x_0)
+            x_0 = torch.where(inside & mask, x_0 + weight * scale * pullback(slope(y, read)), x_0)
         return x_0
 
     return guided
