@@ -92,7 +92,10 @@ def optimizers(
 
 
 def rate(step: int, c, steps: int) -> float:
-    """Factor of the learning rate: linear warm-up, flat, linear decay to 0 over the last part `c.decay` of the run."""
+    """Factor of the learning rate: linear warm-up, flat, linear decay to 0 over the last part `c.decay` of the run, 0 after it.
+
+    Without decay the rate stays, however long a run goes on.
+    """
     up = min(1.0, (step + 1) / max(c.warmup, 1))
-    down = min(1.0, (steps - step) / max(c.decay * steps, 1))
-    return min(up, down)
+    down = max(steps - step, 0) / max(c.decay * steps, 1) if c.decay else 1.0
+    return min(up, down, 1.0)

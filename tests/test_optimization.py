@@ -25,6 +25,9 @@ def test_learning_rate_rises_and_falls():
     rates = [rate(s, c, 100) for s in range(100)]
     assert rates[0] == 0.1 and rates[9] == 1 and rates[49] == 1 and rates[-1] == pytest.approx(0.02)
     assert rates[:10] == sorted(rates[:10]) and rates[50:] == sorted(rates[50:], reverse=True)
+    assert rate(100, c, 100) == rate(150, c, 100) == 0
+    c.decay = 0.0  # then a run may go on for longer than its steps
+    assert rate(0, c, 100) == 0.1 and rate(99, c, 100) == rate(150, c, 100) == 1
 
 
 def test_every_parameter_has_exactly_one_optimizer(tmp_path):
