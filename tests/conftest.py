@@ -44,7 +44,8 @@ def workdir(tmp_path_factory):
     from test_training import tiny
 
     from jointdiff import config as cfg
-    from jointdiff.training import Trainer
+    from jointdiff.trainer import Trainer
+    from jointdiff.training import fit
 
     c = tiny(steps=2)
     c.data.modalities = ("image", "text", "audio")
@@ -53,7 +54,7 @@ def workdir(tmp_path_factory):
     c.modality.audio = cfg.modality("audio", "dtmf", {"seconds": 0.25, "fold": (4, 1)}, {"count": 5})
     c.sample.steps = 3
     folder = tmp_path_factory.mktemp("run")
-    Trainer(c, folder).run()
+    fit(Trainer(c, folder))
     return folder
 
 

@@ -16,7 +16,7 @@ from jointdiff import build, main, state
 from jointdiff import config as cfg
 from jointdiff.modalities import Array
 from jointdiff.page import session
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
 
 FLAGS = [
     ({"given": ["word=seven"]}, "unknown modality 'word'; this model has image, text, audio"),

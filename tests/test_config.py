@@ -13,7 +13,8 @@ from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Items
 from jointdiff.evaluate import classifiers, judge
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
+from jointdiff.training import fit
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
@@ -50,7 +51,7 @@ def test_every_config_builds_and_trains_two_steps(path, fake_data, tmp_path):
     c.train.update({"steps": 2, "batch": 8, "evaluate_every": 0})
     trainer = Trainer(c, tmp_path / "run")
     before = {n: p.detach().clone() for n, p in trainer.denoiser.network.named_parameters()}
-    trainer.run()
+    fit(trainer)
     moved = [n for n, p in trainer.denoiser.network.named_parameters() if not torch.equal(p, before[n])]
     assert trainer.step == 2 and len(moved) > 0.9 * len(before)
 

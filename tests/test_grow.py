@@ -9,7 +9,7 @@ from jointdiff import config as cfg
 from jointdiff.data import Pairs
 from jointdiff.grow import Elder, Replay, take_over
 from jointdiff.loss import PATTERNS, TimePatterns, denoising_loss
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
 
 
 def grown(**more):

@@ -28,6 +28,7 @@ ORDER = [
     {"evaluate", "generate", "hub", "search", "votes"},
     {"graph"},
     {"align", "grow", "journal", "page"},
+    {"trainer"},
     {"training"},
     {"main"},
 ]

@@ -13,7 +13,8 @@ from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import Manifest
 from jointdiff.modalities.array import Array
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
+from jointdiff.training import fit
 
 
 def folder(path, rows=20):
@@ -84,7 +85,7 @@ def test_texts_as_people_write_them(tmp_path):
 def test_training_sampling_and_back_to_the_datas_own_units(tmp_path):
     manifest = folder(tmp_path)
     trainer = Trainer(own(manifest), tmp_path / "run")
-    trainer.run()
+    fit(trainer)
     model = jointdiff.load(tmp_path / "run")
     assert model.layout.grid == (12, 8)
     value = np.load(tmp_path / "b1.npy")

@@ -5,7 +5,7 @@ import torch
 from test_training import tiny
 
 from jointdiff.optimization import Average, Muon, optimizers, orthogonal, rate
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
 
 
 def test_average_follows_its_definition():

@@ -69,10 +69,11 @@ def test_every_layout_has_a_page(tmp_path):
     from test_manifest import folder, own
 
     from jointdiff.page.view import build
-    from jointdiff.training import Trainer
+    from jointdiff.trainer import Trainer
+    from jointdiff.training import fit
 
     trainer = Trainer(own(folder(tmp_path)), tmp_path / "run")
-    trainer.run()
+    fit(trainer)
     model = trainer.model()
     page = build(model, "own", tmp_path / "votes.jsonl")
     kinds = {b.elem_id: type(b) for b in page.blocks.values() if str(b.elem_id).startswith("value-")}

@@ -14,7 +14,8 @@ from jointdiff.evaluate.partners import distances, glance, intervals, likelihood
 from jointdiff.layout import Layout
 from jointdiff.model import Model
 from jointdiff.sde import SDES
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
+from jointdiff.training import fit
 
 
 def exact_model(joint, names):
@@ -124,7 +125,7 @@ def test_a_manifests_run_is_measured_by_labels_and_without(tmp_path, command, mo
     (tmp_path / "own").mkdir()
     table = folder(tmp_path / "own")
     fields = {"data.modalities": ("photo", "bands", "word"), "train.evaluate_every": 2, "train.evaluate_num": 4}
-    Trainer(own(table, **fields), tmp_path / "run").run()
+    fit(Trainer(own(table, **fields), tmp_path / "run"))
     assert json.loads((tmp_path / "run" / "coherence.jsonl").read_text())["photo_to_word"] >= 0
     out = command(workdir=str(tmp_path / "run"), mode="evaluate", num=4, seeds=1, steps=2)
     result = json.loads((out / "partners.json").read_text())

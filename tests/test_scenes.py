@@ -18,7 +18,8 @@ from jointdiff.data.bounce import BOX, FRAMES, PITCH, RATE, SIDE, caption, film,
 from jointdiff.data.sources import DIGITS
 from jointdiff.evaluate.coherence import Direction, coherence, fitting
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
+from jointdiff.training import fit
 
 
 def sums(split="train", **options):
@@ -86,7 +87,7 @@ def test_rows_of_a_scene_train_and_are_judged(tmp_path, monkeypatch, quick_judge
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
     c = scene_config("sums")
     trainer = Trainer(c, tmp_path / "run")
-    trainer.run()
+    fit(trainer)
     model, data = trainer.model(), build.data(c, trainer.modalities, "test")
     judges = build_judges(c, trainer.modalities, trainer.pairs)
     kept = [f.name.split("-")[0] for f in (tmp_path / "data" / "classifiers").iterdir()]
@@ -228,7 +229,7 @@ def test_most_training_rows_lack_views_and_what_is_there_belongs_to_its_row(view
     row = int(rows.present[:, 1].nonzero()[5])
     stored = torch.from_numpy(scene.make["view1"](order[row : row + 1].numpy())).permute(0, 3, 1, 2).float() / 127.5 - 1
     assert torch.allclose(rows.values["view1"][row], stored[0], atol=1e-5)
-    Trainer(c, tmp_path / "run").run()
+    fit(Trainer(c, tmp_path / "run"))
 
 
 def test_what_counts_as_agreement_of_views():

@@ -16,7 +16,7 @@ from test_training import tiny
 from jointdiff import build
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Items, Pairs, Stored, content, kept, save_items
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
@@ -163,7 +163,7 @@ import resource, statistics, time
 import numpy as np, torch
 from jointdiff import config as cfg
 from jointdiff.data import SOURCES, Items, Pairs, Stored
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
 SOURCES["bands"] = lambda root, split: Items(np.random.default_rng(0).uniform(-1, 1, (8, 4, 64, 64)), np.zeros(8, dtype=int))
 c = cfg.default()
 c.data.root, c.data.grid, c.data.modalities, c.train.batch = "data", (64, 64), ("bands",), 16

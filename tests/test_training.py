@@ -8,7 +8,8 @@ import torch
 from jointdiff import build, hub, state
 from jointdiff import config as cfg
 from jointdiff.build import precision
-from jointdiff.training import NotFinite, Trainer, for_minutes
+from jointdiff.trainer import NotFinite, Trainer
+from jointdiff.training import fit, for_minutes
 
 
 def tiny(**train):
@@ -36,7 +37,7 @@ def tiny(**train):
 def train(config, workdir, stop_at=None):
     trainer = Trainer(config, workdir)
     if stop_at is None:
-        trainer.run()
+        fit(trainer)
     else:
         while trainer.step < stop_at:
             trainer.update()
@@ -135,7 +136,7 @@ def test_every_backbone_trains_is_saved_and_samples(name, tmp_path):
     c.backbone.tokens.update({"width": 16, "depth": 2})
     trainer = Trainer(c, tmp_path / "run")
     before = {n: p.detach().clone() for n, p in trainer.denoiser.network.named_parameters()}
-    assert trainer.run()
+    assert fit(trainer)
     moved = [n for n, p in trainer.denoiser.network.named_parameters() if not torch.equal(p, before[n])]
     assert len(moved) > 0.9 * len(before)
     model = state.load_run(tmp_path / "run")
@@ -185,18 +186,33 @@ def test_training_for_minutes_keeps_weights_on_the_way_and_does_nothing_twice(tm
     assert (tmp_path / "0.008.safetensors").stat().st_mtime_ns == written
 
 
-def test_training_for_minutes_goes_on_from_the_last_it_kept(tmp_path):
+def test_training_for_minutes_goes_on_where_it_stopped(tmp_path, monkeypatch):
     first = for_minutes(tiny(), [0.002], tmp_path)
-    rows = for_minutes(tiny(), [0.002, 0.004], tmp_path)
-    assert rows["0.002"] == first["0.002"] < rows["0.004"]
+    update = Trainer.update
+
+    def stopped(trainer):
+        if trainer.step == first["0.002"] // 8 + 3:
+            raise KeyboardInterrupt
+        return update(trainer)
+
+    monkeypatch.setattr(Trainer, "update", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        for_minutes(tiny(checkpoint_every=1), [0.002, 1.0], tmp_path)
+    monkeypatch.undo()
+    spent_at = json.loads((tmp_path / "run" / "minutes.json").read_text())
+    step = state.load_checkpoint(tmp_path / "run")["step"]
+    assert step == first["0.002"] // 8 + 3 and spent_at[str(step)] > spent_at[str(step - 3)] >= 0.002
+    until = spent_at[str(step)] + 0.002
+    rows = for_minutes(tiny(checkpoint_every=1), [0.002, until], tmp_path)
+    assert rows["0.002"] == first["0.002"] < 8 * step < rows[str(until)]
     whole = Trainer(tiny(), tmp_path / "whole")
-    while whole.step * 8 < rows["0.004"]:
+    while whole.step * 8 < rows[str(until)]:
         whole.update()
     values, stopped = whole.model().denoiser.network.state_dict(), state.load_checkpoint(tmp_path / "run")["ema"]
     assert all(torch.equal(stopped[n], v) for n, v in values.items())
-    (tmp_path / "rows.json").unlink()  # of a checkpoint that nothing is known about
-    anew = for_minutes(tiny(), [0.002], tmp_path)
-    assert anew == {"0.002": 8 * state.load_checkpoint(tmp_path / "run")["step"]}
+    (tmp_path / "run" / "minutes.json").unlink()  # of a checkpoint that nothing is known about
+    with pytest.raises(ValueError, match=f"does not say how many minutes there were before step {whole.step}; delete"):
+        for_minutes(tiny(), [0.002, 1.0], tmp_path)
 
 
 def test_precision_is_settable():
@@ -336,7 +352,7 @@ def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch, q
     c.modality.text = cfg.modality("text", "words", {"cell": (5, 8)})
     c.modality.audio = cfg.modality("audio", "dtmf", {"seconds": 0.25, "fold": (4, 1)}, {"count": 5})
     c.sample.steps = 3
-    Trainer(c, tmp_path / "run").run()
+    fit(Trainer(c, tmp_path / "run"))
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "audio": 0})
     events.Reload()
     tags = events.Tags()

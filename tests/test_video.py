@@ -12,7 +12,8 @@ from jointdiff import config as cfg
 from jointdiff.layout import Layout
 from jointdiff.loss import PATTERNS, TimePatterns
 from jointdiff.modalities import Video
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
+from jointdiff.training import fit
 
 
 def clip(frames=4, mode="L", size=(12, 12), seed=0):
@@ -196,7 +197,7 @@ def film_run(home):
     c.modality = cfg.ConfigDict()
     c.train.evaluate_every, c.sample.steps, c.backbone.blank = 0, 3, True
     trainer = Trainer(c, home / "run")
-    trainer.run()
+    fit(trainer)
     return trainer.model()
 
 

@@ -30,7 +30,8 @@ from jointdiff.evaluate.coherence import noised
 from jointdiff.evaluate.conflict import conflict, opponents
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.evaluate.record import Record
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
+from jointdiff.training import fit
 
 HERE = pathlib.Path(__file__).parent
 AGAINST = {"image": "audio", "audio": "image"}  # what is given beside the word, and what is drawn then
@@ -53,7 +54,7 @@ def trained(name: str, base: str, workdir: pathlib.Path, steps: int):
         return model
     start = {"train.stages": (), "train.init": base, "train.steps": steps, "train.evaluate_every": 0}
     trainer = Trainer(cfg.changed(model.config, start | MODELS[name]), workdir / name.replace(" ", "_"))
-    if not trainer.run():
+    if not fit(trainer):
         raise SystemExit("stopped; the same command goes on from here")
     return trainer.model()
 

@@ -26,7 +26,8 @@ from jointdiff import config as cfg
 from jointdiff.evaluate.coherence import Direction, coherence
 from jointdiff.evaluate.judge import build_judges
 from jointdiff.evaluate.record import Record
-from jointdiff.training import Trainer
+from jointdiff.trainer import Trainer
+from jointdiff.training import fit
 
 HERE = pathlib.Path(__file__).parent
 NEW = "small"
@@ -108,7 +109,7 @@ def main():
         trainer = Trainer(arm_config(args.base, items, kind, args.quick), folder)
         if (folder / "replay.pt").is_file():
             shutil.copy(folder / "replay.pt", shared)
-        if not trainer.run():
+        if not fit(trainer):
             raise SystemExit("stopped; the same command goes on from here")
         model = trainer.model()
         result["arms"][name] = {"items": items, "kind": kind} | {
