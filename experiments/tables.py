@@ -201,6 +201,34 @@ def films() -> str:
     return rows(["question", "", "drawn", "real scenes", "chance"], body)
 
 
+def alike() -> str:
+    """Where two modalities are most alike inside a network, when both are clean."""
+    found, body = [r for r in result("shared_features")["rows"] if not r["noise"]], []
+    for model, pair in dict.fromkeys((r["model"], tuple(r["pair"])) for r in found):
+        most = max((r for r in found if (r["model"], tuple(r["pair"])) == (model, pair)), key=lambda r: r["alike"])
+        body.append([f"`{model}`", ", ".join(pair), most["depth"], *measured(most)])
+    return rows(["network", "pair", "where they are most alike, clean", "alike", "by chance", "p"], body)
+
+
+def shuffled() -> str:
+    """The same of a network trained on pairs and of one trained on shuffled ones, at one depth."""
+    found = {(r["model"], *r["pair"]): r for r in result("shared_features", "shuffled")["rows"] if at_up_2(r)}
+    body = [
+        [f"{a}, {b}", *measured(r), *measured(found["shuffled", a, b])]
+        for (model, a, b), r in found.items()
+        if model == "pairs"
+    ]
+    return rows(["clean, at `up 2`", "on pairs", "by chance", "p", "on shuffled pairs", "by chance", "p"], body)
+
+
+def at_up_2(row) -> bool:
+    return row["depth"] == "up 2" and not row["noise"]
+
+
+def measured(row) -> list[str]:
+    return [f"{row['alike']:.3f}", f"{row['chance']:.3f} ± {row['spread']:.3f}", f"{row['p']:.3f}"]
+
+
 PAGES = {
     "README.md": {
         "digits": lambda: directions("digits", "`digits` (shipped weights; MNIST, word, speech)"),
@@ -230,6 +258,7 @@ PAGES = {
     "experiments/any_direction/README.md": {"led": written("any_direction", "led")},
     "experiments/conflict/README.md": {"cure": written("conflict", "cure")},
     "experiments/quadrants/README.md": {"questions": written("quadrants")},
+    "experiments/shared_features/README.md": {"alike": alike, "shuffled": shuffled},
     "experiments/new_modality/README.md": {"arms": written("new_modality")},
 }
 

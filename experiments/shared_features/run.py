@@ -99,8 +99,12 @@ def table(result) -> str:
 def picture(result):
     """Alignment against depth, a line a noise level, a panel a pair; what chance gives as a band of two standard deviations."""
     pairs = list(dict.fromkeys((r["model"], *r["pair"]) for r in result["rows"]))
-    figure, axes = plt.subplots(1, len(pairs), figsize=(4.4 * len(pairs), 3.8), layout="constrained", squeeze=False)
-    for axis, (model, a, b) in zip(axes[0], pairs):
+    down = -(-len(pairs) // 4)
+    across = -(-len(pairs) // down)
+    figure, axes = plt.subplots(
+        *(down, across), figsize=(4.4 * across, 3.8 * down), layout="constrained", squeeze=False, sharey=True
+    )
+    for axis, (model, a, b) in zip(axes.flat, pairs):
         rows = [r for r in result["rows"] if (r["model"], *r["pair"]) == (model, a, b)]
         for i, noise in enumerate(dict.fromkeys(r["noise"] for r in rows)):
             part = [r for r in rows if r["noise"] == noise]
