@@ -12,6 +12,7 @@ from test_readme import SMALL, run
 
 import jointdiff
 from jointdiff import state
+from jointdiff.evaluate.judge import SHIPPED
 
 FOLDER = ROOT / "experiments"
 
@@ -167,6 +168,9 @@ def test_led(tmp_path, tiny_model):
     cost = {r["way"]: r["evaluations"] for r in json.loads((tmp_path / "out" / "led.json").read_text())["rows"]}
     assert list(cost.values()) == [2, 4, 4, 4, 4]
     assert quick(*arguments, script="led.py") == table  # nothing was left to do
+    (judge,) = SHIPPED.glob("handwritten-*.safetensors")
+    assert quick(*arguments, f"--judge={judge}", "--name=other", script="led.py") == table  # it is the same judge
+    assert json.loads((tmp_path / "out" / "other.json").read_text())["judge"] == judge.name
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
     python experiments/any_direction/led.py --model=experiments/any_direction/joint_unfinished.safetensors   # 20 minutes
     python experiments/any_direction/led.py --quick --model=runs/keypad --led=image --outdir=runs/quick
+    python experiments/any_direction/led.py --model=... --judge=runs/judge/cifar10-....safetensors --name=led_other_judge
 
 One modality is drawn from each of the others alone, all else drawn too, at once and in turns, a word first; and from nothing in
 turns. Without guidance, with classifier-free guidance, and led by reading (`reading={...}`) with growing weights. How often it
 shows the class, from nothing the word's; the Fréchet distance between what is drawn of words and real test items in the features of
-its judge, and what as many real ones have. Test rows. Writes led.json after every row, then led.md and led.png, beside this file or
-to --outdir.
+its judge, and what as many real ones have. Test rows. With `--judge` what is drawn is judged by other weights than those that come
+with the package, of another training (experiments/judges/run.py --seed=1). Writes NAME.json after every row, then NAME.md and
+NAME.png, beside this file or to --outdir.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import jointdiff
 from jointdiff import build
 from jointdiff.data import restored, shown
 from jointdiff.evaluate import frechet
-from jointdiff.evaluate.judge import build_judges, ceiling
+from jointdiff.evaluate.judge import build_judges, ceiling, load_judge
 from jointdiff.evaluate.record import Record
 from jointdiff.report import beside, grid_picture, titled
 
@@ -67,6 +69,8 @@ def main():
     parser.add_argument("--model", required=True, help="shipped weights, a workdir, or a safetensors file")
     parser.add_argument("--led", default="picture", help="the modality that is drawn")
     parser.add_argument("--word", default="text", help="the modality that is drawn first in turns")
+    parser.add_argument("--judge", type=pathlib.Path, help="weights of a judge of what is drawn, instead of its own")
+    parser.add_argument("--name", default="led", help="of the results")
     parser.add_argument("--num", type=int, default=100, help="test rows a figure and seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
@@ -78,8 +82,11 @@ def main():
     model.layout.check((led, args.word))
     model.config.sample.guidance_between = (0.0, 1.0)
     judges, data = build_judges(model.config, model.modalities), build.data(model.config, model.modalities, "test")
+    if args.judge:
+        judges[led] = load_judge(args.judge)
     setting = {"model": args.model, "led": led, "word": args.word, "num": num, "seeds": seeds, "quick": args.quick}
-    result = Record(args.outdir / "led.json", setting, rows=[])
+    setting |= {"judge": args.judge.name} if args.judge else {}
+    result = Record(args.outdir / f"{args.name}.json", setting, rows=[])
     result["ceiling"] = ceiling(judges[led], model.config, led, model.modalities[led])
     features = judges[led].features(restored(data.values[led][:REAL]))
     result["real"] = frechet(features[: num * seeds], features[len(features) // 2 :])
@@ -98,8 +105,8 @@ def main():
             distance = frechet(torch.cat(drawn), features[len(features) // 2 :])
             result["rows"].append({"way": way, "evaluations": cost, "frechet": distance, "figures": figures})
             result.save()
-    (args.outdir / "led.md").write_text(table(result))
-    shown_of_words(model, args).save(args.outdir / "led.png")
+    (args.outdir / f"{args.name}.md").write_text(table(result))
+    shown_of_words(model, args).save(args.outdir / f"{args.name}.png")
     print(table(result))
 
 
