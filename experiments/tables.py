@@ -253,6 +253,7 @@ PAGES = {
         "contenders": written("fusion"),
         "cost": written("fusion", "cost"),
     },
+    "experiments/mnist_cifar10/README.md": {"ways": written("mnist_cifar10")},
     "experiments/noisy_text/README.md": {"fresh": fresh},
     "experiments/polymnist/README.md": {"models": written("polymnist")},
     "experiments/any_direction/README.md": {"led": written("any_direction", "led")},
