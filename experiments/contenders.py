@@ -51,12 +51,19 @@ def on_digits(changes: dict | None = None, small: dict | None = None) -> Callabl
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """When to look (core-minutes), the config, quick or not, what `sample` is told, and the class of a peer that trains itself."""
+    """When to look (core-minutes), the config, quick or not, what `sample` is told, and the class of a peer that trains itself.
+
+    With `after` it starts from the last weights of the contender of that name, whose minutes and rows count as its own.
+    """
 
     minutes: tuple[float, ...]
     config: Callable = on_digits()
     sampling: dict = dataclasses.field(default_factory=lambda: {"steps": 18})
     peer: Callable | None = None
+    after: str = ""
+
+    def marks(self, quick: bool) -> list[float]:
+        return [0.02] if quick else list(self.minutes)
 
 
 def judged(model, judges: dict, pairs, num: int, seed: int, how: dict) -> tuple[dict[str, float], dict]:
@@ -125,7 +132,10 @@ def compare(args, contenders: dict[str, Contender], each: bool = False) -> Recor
         trained, config = folders[name] / "rows.json", contender.config(args.quick)
         if args.only not in (None, name) or args.judge and not trained.is_file():
             continue
-        minutes = [0.02] if args.quick else list(contender.minutes)
+        minutes = contender.marks(args.quick)
+        if contender.after:
+            last = max(contenders[contender.after].marks(args.quick))
+            config.train.init = str(folders[contender.after] / f"{last:g}.safetensors")
         if contender.peer:
             peers[name] = contender.peer(config, args.quick)
         if args.judge:
@@ -145,7 +155,12 @@ def compare(args, contenders: dict[str, Contender], each: bool = False) -> Recor
     result = Record(args.outdir / "result.json", setting, rows=[])
     result.setdefault("ceilings", {n: ceiling(judges[n], config, n, m) for n, m in modalities.items()})
     done = {(r["contender"], r["minutes"]) for r in result["rows"]}
-    work = [(n, m) for n in rows for m in rows[n] if (n, float(m)) not in done]
+    before = {
+        n: max((float(m), seen) for m, seen in rows[c.after].items()) if c.after else (0.0, 0)
+        for n, c in contenders.items()
+        if n in rows
+    }
+    work = [(n, m) for n in rows for m in rows[n] if (n, before[n][0] + float(m)) not in done]
     for name, minutes in tqdm(work, desc="judging", unit="weights", disable=None):
         path, how = folders[name] / f"{float(minutes):g}.safetensors", dict(contenders[name].sampling)
         how["steps"] = 2 if args.quick else how["steps"]
@@ -156,8 +171,8 @@ def compare(args, contenders: dict[str, Contender], each: bool = False) -> Recor
         result["rows"].append(
             {
                 "contender": name,
-                "minutes": float(minutes),
-                "rows": rows[name][minutes],
+                "minutes": before[name][0] + float(minutes),
+                "rows": before[name][1] + rows[name][minutes],
                 "evaluations": how["steps"] if name in peers else model.cost(**how),
                 "parameters": sum(p.numel() for p in network.parameters()),
                 "conditional": spread([statistics.fmean(v for k, v in f.items() if k != "nothing") for f in figures]),

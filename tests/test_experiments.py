@@ -137,7 +137,7 @@ def test_few_evaluations(tmp_path, tiny_model):
 @pytest.mark.parametrize("name, names, files", [
     ("baselines", {"jointdiff", "one time", "score_sde"}, set()),
     ("fusion", {"early", "late", "tokens"}, {"cost.md", "cost.png"}),
-    ("mnist_cifar10", {"the paper's way", "ours"}, {"samples.png"}),
+    ("mnist_cifar10", {w + more for w in ("the paper's way", "ours") for more in ("", ", rate falling")}, {"samples.png"}),
 ])  # fmt: skip
 def test_contenders(name, names, files, tmp_path):
     table = quick(name, tmp_path, "--workdir=runs")
