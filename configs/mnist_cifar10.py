@@ -5,7 +5,7 @@ python -m jointdiff.main --config=configs/mnist_cifar10.py:ours --workdir=runs/o
 
 The paper's way is one time for all in training, replacement and a predictor-corrector in sampling (999 evaluations a sample).
 Ours is all patterns of times and clean conditions (18 evaluations). Both have the same network, data and 8400 steps, of 0.85 s on
-one core, half of that with bfloat16. Twice as many are not enough for either to draw a digit and a photograph that agree
+one core, half of that with bfloat16. Twice as many were not enough for either to draw a digit and a photograph that agree
 (experiments/mnist_cifar10).
 """
 
