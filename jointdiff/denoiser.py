@@ -20,6 +20,10 @@ from torch import nn
 from .layout import Layout
 from .sde import SDE
 
+# What is below 1e-38 counts as 0: trained networks get there, and some CPUs take a hundred times as long for such numbers.
+# Set when this is imported, as threads that are already there would not hear of it.
+torch.set_flush_denormal(True)
+
 KEPT = 1024  # times whose scales are kept: those of a few grids
 
 

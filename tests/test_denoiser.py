@@ -96,3 +96,7 @@ def test_what_is_absent_is_blank_and_all_else_is_as_it_was(generator):
     assert torch.equal(plain(x, t), blank(x, t))  # the rest of the estimate does not depend on it
     gone, noise, shown = (t == 1).expand_as(x), plain.network.x, blank.network.x
     assert (shown[gone] == 0).all() and torch.equal(shown[~gone], noise[~gone]) and gone.any()
+
+
+def test_numbers_that_some_processors_are_slow_with_are_zero():
+    assert not (torch.full((1_000_000,), 1e-30) * 1e-9).any()
