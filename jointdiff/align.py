@@ -62,7 +62,7 @@ class Teacher:
                 f"config.loss.align.modality = {config.loss.align.modality!r} names {', '.join(unknown)}; "
                 f"this config has {', '.join(modalities)}"
             )
-        self.columns = [list(modalities).index(n) for n in self.names]
+        self.count, self.columns = len(modalities), [list(modalities).index(n) for n in self.names]
         self.scales = torch.tensor([config.modality[n].scale for n in self.names])
         self.features = [self.look(config, n, modalities[n], pairs.values[n], dtype, show) for n in self.names]
 
@@ -86,6 +86,17 @@ class Teacher:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return Alignment(network.context.in_features, [f.shape[1] for f in self.features])
+
+    def alone(self, rows: int, log_ratio: tuple[float, float], generator: torch.Generator) -> Times:
+        """Times of rows to be only looked at: each has one of the modalities alone, in turn, and half are without noise."""
+        mean, std = log_ratio
+        ratio = (mean + std * torch.randn(rows, generator=generator)).exp()
+        ratio = torch.where(torch.rand(rows, generator=generator) < 0.5, 0.0, ratio)
+        column = torch.tensor(self.columns)[torch.arange(rows) % len(self.columns)]
+        there = torch.zeros(rows, self.count, dtype=torch.bool).scatter_(1, column[:, None], True)
+        return Times(
+            torch.where(there, ratio[:, None], 1.0), there & False, ~there, torch.zeros(rows, dtype=torch.long)
+        )
 
     def wanted(self, index: dict, times: Times, rows: slice) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The features of some rows, K of `(B, D)`, and which of them count, `(B, K)`: of items there, with little noise."""

@@ -81,6 +81,13 @@ def default() -> ConfigDict:
     c.loss.align.modality = ""
     c.loss.align.weight = 4.0
     c.loss.align.below = 2.0  # noise-to-signal ratio, in the modality's own units, up to which it does
+    # rows a step beside the batch that are only looked at, each of these modalities alone, half of them without noise: to see takes
+    # many rows, and to look costs half of what a whole row does
+    c.loss.align.rows = 0
+
+    # of a run that starts from other weights (`train.init`): the modality whose drawing these teach, which are given another one
+    # and led by reading it with this weight (see jointdiff.distil); none when empty
+    c.loss.distil = ConfigDict({"modality": "", "given": "", "reading": 30.0})
 
     c.optim = ConfigDict()
     c.optim.name = "muon"  # muon (matrices inside the network; AdamW for the rest) or adamw

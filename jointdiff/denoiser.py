@@ -90,9 +90,16 @@ class Denoiser(nn.Module):
 
     def residual(self, x_t: torch.Tensor, scales: Scales) -> torch.Tensor:
         """The network's output F."""
+        return self.run(self.network, x_t, scales)
+
+    def look(self, x_t: torch.Tensor, scales: Scales) -> torch.Tensor:
+        """What the network's lowest level shows of x_t, `(B, width)`, without an estimate."""
+        return self.run(self.network.look, x_t, scales)
+
+    def run(self, network, x_t: torch.Tensor, scales: Scales) -> torch.Tensor:
         with self.precision():
             # torch.addcmul would be one operation, and slower with broadcasting than these
-            out = self.network((x_t * scales.b).add_(scales.a), scales.levels.expand(len(x_t), -1))
+            out = network((x_t * scales.b).add_(scales.a), scales.levels.expand(len(x_t), -1))
         return out.to(x_t.dtype)
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

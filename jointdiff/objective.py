@@ -9,13 +9,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from . import processes, sharding
-from .loss import denoising_loss
+from .loss import denoising_loss, noisy
 
 
 class Objective(nn.Module):
     """The losses of a batch: `(B, M)` of its modalities, and alignment's `(B, K)`, K = 0 where there is none.
 
-    An `elder` (see grow) says what the estimates are to be in the rows `taught`.
+    An `elder` (see grow) says what the estimates are to be in the rows `taught`. Rows that are only looked at, `more` as
+    `(x_0, times, eps)`, have their losses of alignment behind the others'.
     """
 
     def __init__(self, denoiser, alignment=None, elder=None):
@@ -27,10 +28,16 @@ class Objective(nn.Module):
     def keep(self, module, arguments):
         self.seen = arguments[0].float()
 
-    def forward(self, x_0, times, eps, wanted=None, taught=None):
+    def forward(self, x_0, times, eps, wanted=None, taught=None, more=None):
         aim = functools.partial(self.elder, taught=taught) if self.elder else None
         loss = denoising_loss(self.denoiser, x_0, times, eps, aim)
-        return loss, (self.alignment(self.seen, wanted) if self.alignment else loss.new_zeros(len(loss), 0))
+        if not self.alignment:
+            return loss, loss.new_zeros(len(loss), 0)
+        seen = self.seen
+        if more:
+            x_t, t = noisy(self.denoiser, *more)
+            seen = torch.cat([seen, self.denoiser.look(x_t, self.denoiser.scales(t)).float()])
+        return loss, self.alignment(seen, wanted)
 
 
 def spread(objective: Objective, c, device: torch.device) -> nn.Module:

@@ -15,6 +15,7 @@ from . import config as cfg
 from .align import Teacher
 from .data import restored, shifted
 from .denoiser import Denoiser
+from .distil import Led
 from .grow import Elder, Replay, shared, take_over
 from .model import Model
 from .objective import Objective, gathering, spread
@@ -71,20 +72,25 @@ class Trainer:
         self.log("reading data")
         self.pairs = build.data(config, self.modalities, "train", self.log)
         self.init = str(init or c.init)
-        old = hub.load(self.init, "cpu") if self.init and (not saved or c.replay.share) else None
+        taught = c.replay.share or config.loss.distil.modality
+        old = hub.load(self.init, "cpu") if self.init and (not saved or taught) else None
         first = old.denoiser if old and not saved else None
         mean, std = (saved["data_mean"], saved["data_std"]) if saved else self.measured(first)
         dtype = build.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = build.denoiser(config, self.layout, mean, std, dtype).to(self.device)
         network = self.denoiser.network
-        taught = bool(config.loss.align.modality)
-        self.teacher = Teacher(config, self.modalities, self.pairs, dtype, self.log) if taught else None
+        aligned = bool(config.loss.align.modality)
+        self.teacher = Teacher(config, self.modalities, self.pairs, dtype, self.log) if aligned else None
+        if config.loss.align.rows and not (aligned and hasattr(network, "look")):
+            raise ValueError(
+                "config.loss.align.rows needs config.loss.align.modality, and a network that can look: the U-Net"
+            )
         self.alignment = self.teacher.head(network, config.seed).to(self.device) if self.teacher else None
         if first:
             self.start_from(network, first)
-        elder = self.replay(old) if c.replay.share else None
-        self.objective = spread(Objective(self.denoiser, self.alignment, elder), c, self.device)
+        self.elder = self.learned_from(old) if taught else None
+        self.objective = spread(Objective(self.denoiser, self.alignment, self.elder), c, self.device)
         self.divided = sharding.divided(self.objective)
         native = build.precision("auto", self.device) == torch.bfloat16
         self.optimizers = optimizers(network, config.optim, self.alignment, native)
@@ -126,11 +132,19 @@ class Trainer:
             mean[mine], std[mine] = first.data_mean[theirs], first.data_std[theirs]
         return mean, std
 
-    def replay(self, old: Model | None) -> Elder | None:
-        """Some rows are from now on drawn by the old model; its network as their teacher, if that is wanted."""
-        c = self.config.train.replay
+    def learned_from(self, old: Model | None) -> Elder | Led | None:
+        """The old model as a teacher, if that is wanted: of what it draws when it is led, or of rows that it draws from now on."""
+        c, led = self.config.train.replay, self.config.loss.distil
         if not old:
-            raise ValueError("config.train.replay needs config.train.init: the model whose knowledge is to be kept")
+            raise ValueError(
+                "config.train.replay and config.loss.distil need config.train.init: the model whose knowledge is to be kept"
+            )
+        if led.modality:
+            if c.share:
+                raise ValueError(
+                    "config.train.replay and config.loss.distil both say what rows are to learn; choose one"
+                )
+            return Led(old.denoiser.to(self.device), self.layout, led.modality, led.given, led.reading)
         self.pairs = Replay(self.pairs, old, c.share, c.rows, self.workdir / "replay.pt", self.config.seed, self.log)
         return Elder(old.denoiser.to(self.device), self.layout) if c.teacher else None
 
@@ -160,13 +174,17 @@ class Trainer:
         # of a batch each process draws its own rows alone; what is drawn for a row does not depend on how many there are
         share = c.batch // self.world
         own = slice(self.rank * share, (self.rank + 1) * share)
-        values, present, _, index = self.pairs.rows(step * c.batch + own.start, share)
-        at = step * c.batch + own.start
-        replayed = self.pairs.replayed(at, share) if c.replay.share else torch.zeros(share, dtype=torch.bool)
+        first = step * (c.batch + self.config.loss.align.rows)
+        values, present, _, index = self.pairs.rows(first + own.start, share)
         generator = stream(self.config.seed, 31, step)
         times = self.patterns.draw(c.batch, len(self.layout.names), generator, present, own)
-        x_0 = self.moved(self.layout.pack(values), times, own)
-        eps = SampleNoise(self.config.seed, share, self.layout.shape, step * c.batch + own.start, more=(32,))()
+        taught = torch.zeros(share, dtype=torch.bool)
+        if isinstance(self.elder, Led):
+            taught = self.elder.taught(index, times)
+        elif c.replay.share:
+            taught = self.pairs.replayed(first + own.start, share)
+        x_0 = self.moved(self.layout.pack(values), times, own, c.batch)
+        eps = SampleNoise(self.config.seed, share, self.layout.shape, first + own.start, more=(32,))()
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)) + self.rank)  # dropout
         factor = rate(step, self.config.optim, c.steps)
         for optimizer in self.optimizers:
@@ -180,9 +198,13 @@ class Trainer:
             mine = times[rows]
             wanted, counts = self.teacher.wanted(index, mine, rows) if self.teacher else ([], torch.zeros(size, 0))
             with gathering(self.objective, last=part == c.accumulate - 1):
+                more = None
+                if self.config.loss.align.rows:
+                    more, (features, count) = self.looked(first + c.batch, part)
+                    wanted, counts = [torch.cat(f) for f in zip(wanted, features)], torch.cat([counts, count])
                 wanted = [w.to(self.device) for w in wanted]
-                taught = replayed[rows].to(self.device)
-                loss, apart = self.objective(x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted, taught)
+                batch = x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted, taught[rows].to(self.device)
+                loss, apart = self.objective(*batch, more)
                 # the mean over the whole batch: processes are averaged, parts are added
                 aligned = (apart * counts.to(self.device)).sum()
                 ((loss * self.weights).sum() + self.config.loss.align.weight * aligned).div(share).backward()
@@ -198,11 +220,28 @@ class Trainer:
         self.step += 1
         return {"loss": loss, "ratio": times.ratio, "target": times.target, "alignment": torch.cat(far)}
 
-    def moved(self, x: torch.Tensor, times, own: slice) -> torch.Tensor:
-        """Rows whose clean modalities have been moved, by as much in all processes' parts of a batch as in the whole."""
+    def looked(self, first: int, part: int) -> tuple[tuple, tuple]:
+        """Rows from `first` on that are only looked at, this process's for a part of its batch: what the network sees of them,
+        and what it is to see."""
+        c = self.config
+        parts = self.world * c.train.accumulate
+        if c.loss.align.rows % parts:
+            raise ValueError(f"config.loss.align.rows = {c.loss.align.rows} is not a multiple of {parts} parts")
+        size = c.loss.align.rows // parts
+        own = slice((self.rank * c.train.accumulate + part) * size, (self.rank * c.train.accumulate + part + 1) * size)
+        values, _, _, index = self.pairs.rows(first + own.start, size)
+        generator = stream(c.seed, 34, self.step)
+        times = self.teacher.alone(c.loss.align.rows, c.loss.log_ratio.absent, generator)[own]
+        x_0 = self.moved(self.layout.pack(values), times, own, c.loss.align.rows)
+        eps = torch.randn(c.loss.align.rows, *self.layout.shape, generator=generator)[own]
+        more = x_0.to(self.device), times, eps.to(self.device)
+        return more, self.teacher.wanted(index, times, slice(None))
+
+    def moved(self, x: torch.Tensor, times, own: slice, of: int) -> torch.Tensor:
+        """`own` rows of so many, whose clean modalities have been moved, by as much as in any other division among processes."""
         generator = stream(self.config.seed, 33, self.step)
         for name, by in self.moves.items():
-            offsets = torch.randint(2 * by + 1, (2, self.config.train.batch), generator=generator)[:, own]
+            offsets = torch.randint(2 * by + 1, (2, of), generator=generator)[:, own]
             column, channels = self.layout.names.index(name), self.layout.slices[name]
             clean = (times.ratio[:, column] == 0) & ~times.absent[:, column]
             x[clean, channels] = shifted(x[clean][:, channels], by, offsets[:, clean])

@@ -27,7 +27,7 @@ ORDER = [
     {"state"},
     {"evaluate", "generate", "hub", "search", "votes"},
     {"graph"},
-    {"align", "grow", "journal", "page"},
+    {"align", "distil", "grow", "journal", "page"},
     {"trainer"},
     {"training"},
     {"main"},

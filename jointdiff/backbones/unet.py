@@ -110,25 +110,10 @@ class UNet(nn.Module):
 
     def forward(self, x: torch.Tensor, noise_levels: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
-        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
-        emb = self.embedding(noise_levels)
-        act = F.silu(emb)
-        own = [frames.own(noise_levels[:, levels]) for frames, (_, levels) in zip(self.frames, self.films)]
-        h = self.first(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
-        skips, read, films = [], [], []
-        for i, level in enumerate(self.down):
-            h = level["resize"](F.pixel_unshuffle(h, 2) if i else h)
-            if i == self.frame_level:
-                for frames, (where, _), e in zip(self.frames, self.films, own):
-                    features, joined = frames.read(x[:, where], emb[:, None] + e)
-                    read.append(features)
-                    h = h + joined
-            for block in level["blocks"]:
-                h = block(h, act)
-            h = level["attend"](h)
-            skips.append(h)
+        skips, emb, own, read = self.way_down(x, noise_levels)
+        h = skips[-1]
         emb = emb + self.context(h.mean(dim=(2, 3)))
-        act = F.silu(emb)
+        act, films = F.silu(emb), []
         for i, level in enumerate(self.up):
             h = h + self.skips[i](skips.pop())
             for block in level["blocks"]:
@@ -142,3 +127,28 @@ class UNet(nn.Module):
         for film, (where, _) in zip(films, self.films):
             out[:, where] += film
         return out[..., :height, :width]
+
+    def look(self, x: torch.Tensor, noise_levels: torch.Tensor) -> torch.Tensor:
+        """What the lowest level shows of x, the mean over its grid, `(B, widths[-1])`: the way down alone, half of the cost."""
+        return self.way_down(x, noise_levels)[0][-1].mean(dim=(2, 3))
+
+    def way_down(self, x: torch.Tensor, noise_levels: torch.Tensor):
+        """The maps of every level, the embedding of the noise levels, and of the frames theirs and what was read in them."""
+        x = F.pad(x, (0, -x.shape[-1] % self.multiple, 0, -x.shape[-2] % self.multiple))
+        emb = self.embedding(noise_levels)
+        act = F.silu(emb)
+        own = [frames.own(noise_levels[:, levels]) for frames, (_, levels) in zip(self.frames, self.films)]
+        h = self.first(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
+        maps, read = [], []
+        for i, level in enumerate(self.down):
+            h = level["resize"](F.pixel_unshuffle(h, 2) if i else h)
+            if i == self.frame_level:
+                for frames, (where, _), e in zip(self.frames, self.films, own):
+                    features, joined = frames.read(x[:, where], emb[:, None] + e)
+                    read.append(features)
+                    h = h + joined
+            for block in level["blocks"]:
+                h = block(h, act)
+            h = level["attend"](h)
+            maps.append(h)
+        return maps, emb, own, read
