@@ -114,6 +114,15 @@ def test_modalities_meet_only_where_they_should(name, generator):
     assert reached() == [False, False, True, False]
 
 
+@pytest.mark.parametrize("grid", [(8, 8), (6, 10)])
+def test_what_is_only_looked_at_is_what_the_way_up_is_told(grid, generator):
+    net, seen = small("unet", 3, 2, grid), []
+    net.context.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    x, levels = torch.randn(4, 3, *grid, generator=generator), torch.randn(4, 2, generator=generator)
+    net(x, levels)
+    assert torch.equal(net.look(x, levels), seen[0]) and len(seen) == 1
+
+
 def test_mismatched_levels_are_refused():
     with pytest.raises(ValueError, match="2, 1 and 2 levels"):
         BACKBONES["late"](1, 1, (8, 8), streams(1, 1), widths=(8, 16), blocks=(1,), meeting=(False, False))

@@ -60,8 +60,9 @@ TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_p
 ONE = [sys.executable, "-m", "jointdiff.main"]
 
 
-def test_two_processes_train_as_one(tmp_path):
-    extra = [f"--config={CONFIG}", "--config.train.steps=6", "--config.backbone.unet.dropout=0.0"]
+@pytest.mark.parametrize("more", [[], ["--config.loss.align.modality=image", "--config.loss.align.rows=6"]])
+def test_two_processes_train_as_one(tmp_path, more):
+    extra = [f"--config={CONFIG}", "--config.train.steps=6", "--config.backbone.unet.dropout=0.0", *more]
     for command, name in ((TWO, "two"), (ONE, "one")):
         words = [*command, f"--workdir={tmp_path / name}", *extra]
         subprocess.run(words, env=ENV, cwd=tmp_path, check=True, capture_output=True, timeout=900)
@@ -74,6 +75,7 @@ def test_two_processes_train_as_one(tmp_path):
 def test_divided_weights_train_as_whole_ones_and_their_checkpoints_are_each_others(tmp_path):
     """Two processes with a part of the weights each, then one with all of them, then two again: as one all along."""
     common = [f"--config={CONFIG}", "--config.backbone.unet.dropout=0.0", "--config.train.evaluate_every=0"]
+    common += ["--config.loss.align.modality=image", "--config.loss.align.rows=4"]
     common += ["--config.train.checkpoint_every=2", "--config.train.steps=6", "--config.train.keep=9"]
 
     def run(command, folder, *more):

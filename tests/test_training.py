@@ -370,6 +370,45 @@ def test_tensorboard_holds_losses_coherence_and_samples(tmp_path, monkeypatch, q
     assert line["step"] == 4 and len([k for k in line if "_to_" in k]) == 10
 
 
+def looking(**more):
+    c = tiny(**more)
+    c.loss.align.modality, c.loss.align.rows, c.backbone.blank, c.optim.warmup = "image+audio", 24, True, 5
+    c.backbone.unet.dropout = 0.0
+    return c
+
+
+def test_rows_that_are_only_looked_at_resume_to_the_bit_and_come_in_parts(tmp_path, quick_judges):
+    whole = train(looking(), tmp_path / "whole")
+    train(looking(), tmp_path / "parts", stop_at=10)
+    assert equal(whole, train(looking(), tmp_path / "parts"))
+    one, four = (train(looking(accumulate=n), tmp_path / str(n), 3)["network"] for n in (1, 4))
+    assert all(torch.allclose(one[n], four[n], atol=1e-4) for n in one)
+    with pytest.raises(ValueError, match="24 is not a multiple of 16"):
+        train(looking(accumulate=16, batch=16), tmp_path / "odd", 1)
+    c = looking()
+    c.loss.align.modality = ""
+    with pytest.raises(ValueError, match="rows needs config.loss.align.modality"):
+        Trainer(c, tmp_path / "nobody")
+
+
+def test_rows_that_are_only_looked_at_are_one_modality_each_and_teach_the_way_down(tmp_path, quick_judges):
+    trainer = Trainer(looking(steps=100), tmp_path)
+    (x_0, times, _), (_, counts) = trainer.looked(64, 0)
+    assert x_0.shape[0] == 24 and (times.absent.sum(1) == 1).all() and not times.target.any()
+    assert (
+        torch.equal(counts.bool().int().sum(0), torch.tensor([12, 12])) or counts.sum() < 24
+    )  # but for too much noise
+    clean = (times.ratio == 0).sum()
+    assert 4 < clean < 20 and not (counts.bool() & times.absent).any()
+    network = trainer.denoiser.network
+    before = {n: v.clone() for n, v in network.state_dict().items()}
+    trainer.weights.zero_()  # nothing but alignment
+    far = [trainer.update()["alignment"].mean() for _ in range(100)]
+    assert sum(far[-20:]) / 20 < sum(far[:5]) / 5 - 0.1
+    moved = {n for n, v in network.state_dict().items() if (v - before[n]).abs().max() > 0.05}
+    assert any(n.startswith("down.") for n in moved) and not any(n.startswith(("up.", "last")) for n in moved)
+
+
 def test_alignment_teaches_the_lowest_level_and_its_teacher_looks_once(tmp_path, monkeypatch, quick_judges):
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
     c = tiny(steps=300)
