@@ -85,10 +85,6 @@ def default() -> ConfigDict:
     # many rows, and to look costs half of what a whole row does
     c.loss.align.rows = 0
 
-    # of a run that starts from other weights (`train.init`): the modality whose drawing these teach, which are given another one
-    # and led by reading it with this weight (see jointdiff.distil); none when empty
-    c.loss.distil = ConfigDict({"modality": "", "given": "", "reading": 30.0})
-
     c.optim = ConfigDict()
     c.optim.name = "muon"  # muon (matrices inside the network; AdamW for the rest) or adamw
     c.optim.lr = 1e-3  # AdamW

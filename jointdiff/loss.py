@@ -46,7 +46,7 @@ class Times:
     pattern: torch.Tensor
     known: torch.Tensor | None = None
 
-    def __getitem__(self, rows: slice) -> "Times":
+    def __getitem__(self, rows: slice | torch.Tensor) -> "Times":
         known = None if self.known is None else self.known[rows]
         return Times(self.ratio[rows], self.target[rows], self.absent[rows], self.pattern[rows], known)
 

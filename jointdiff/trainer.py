@@ -15,7 +15,6 @@ from . import config as cfg
 from .align import Teacher
 from .data import restored, shifted
 from .denoiser import Denoiser
-from .distil import Led
 from .grow import Elder, Replay, shared, take_over
 from .model import Model
 from .objective import Objective, gathering, spread
@@ -72,8 +71,7 @@ class Trainer:
         self.log("reading data")
         self.pairs = build.data(config, self.modalities, "train", self.log)
         self.init = str(init or c.init)
-        taught = c.replay.share or config.loss.distil.modality
-        old = hub.load(self.init, "cpu") if self.init and (not saved or taught) else None
+        old = hub.load(self.init, "cpu") if self.init and (not saved or c.replay.share) else None
         first = old.denoiser if old and not saved else None
         mean, std = (saved["data_mean"], saved["data_std"]) if saved else self.measured(first)
         dtype = build.precision(saved["precision"] if saved else c.precision, self.device)
@@ -89,8 +87,8 @@ class Trainer:
         self.alignment = self.teacher.head(network, config.seed).to(self.device) if self.teacher else None
         if first:
             self.start_from(network, first)
-        self.elder = self.learned_from(old) if taught else None
-        self.objective = spread(Objective(self.denoiser, self.alignment, self.elder), c, self.device)
+        elder = self.replay(old) if c.replay.share else None
+        self.objective = spread(Objective(self.denoiser, self.alignment, elder), c, self.device)
         self.divided = sharding.divided(self.objective)
         native = build.precision("auto", self.device) == torch.bfloat16
         self.optimizers = optimizers(network, config.optim, self.alignment, native)
@@ -132,19 +130,11 @@ class Trainer:
             mean[mine], std[mine] = first.data_mean[theirs], first.data_std[theirs]
         return mean, std
 
-    def learned_from(self, old: Model | None) -> Elder | Led | None:
-        """The old model as a teacher, if that is wanted: of what it draws when it is led, or of rows that it draws from now on."""
-        c, led = self.config.train.replay, self.config.loss.distil
+    def replay(self, old: Model | None) -> Elder | None:
+        """Some rows are from now on drawn by the old model; its network as their teacher, if that is wanted."""
+        c = self.config.train.replay
         if not old:
-            raise ValueError(
-                "config.train.replay and config.loss.distil need config.train.init: the model whose knowledge is to be kept"
-            )
-        if led.modality:
-            if c.share:
-                raise ValueError(
-                    "config.train.replay and config.loss.distil both say what rows are to learn; choose one"
-                )
-            return Led(old.denoiser.to(self.device), self.layout, led.modality, led.given, led.reading)
+            raise ValueError("config.train.replay needs config.train.init: the model whose knowledge is to be kept")
         self.pairs = Replay(self.pairs, old, c.share, c.rows, self.workdir / "replay.pt", self.config.seed, self.log)
         return Elder(old.denoiser.to(self.device), self.layout) if c.teacher else None
 
@@ -178,13 +168,10 @@ class Trainer:
         values, present, _, index = self.pairs.rows(first + own.start, share)
         generator = stream(self.config.seed, 31, step)
         times = self.patterns.draw(c.batch, len(self.layout.names), generator, present, own)
-        taught = torch.zeros(share, dtype=torch.bool)
-        if isinstance(self.elder, Led):
-            taught = self.elder.taught(index, times)
-        elif c.replay.share:
-            taught = self.pairs.replayed(first + own.start, share)
+        at = first + own.start
+        replayed = self.pairs.replayed(at, share) if c.replay.share else torch.zeros(share, dtype=torch.bool)
         x_0 = self.moved(self.layout.pack(values), times, own, c.batch)
-        eps = SampleNoise(self.config.seed, share, self.layout.shape, first + own.start, more=(32,))()
+        eps = SampleNoise(self.config.seed, share, self.layout.shape, at, more=(32,))()
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)) + self.rank)  # dropout
         factor = rate(step, self.config.optim, c.steps)
         for optimizer in self.optimizers:
@@ -203,8 +190,9 @@ class Trainer:
                     more, (features, count) = self.looked(first + c.batch, part)
                     wanted, counts = [torch.cat(f) for f in zip(wanted, features)], torch.cat([counts, count])
                 wanted = [w.to(self.device) for w in wanted]
-                batch = x_0[rows].to(self.device), mine, eps[rows].to(self.device), wanted, taught[rows].to(self.device)
-                loss, apart = self.objective(*batch, more)
+                taught = replayed[rows].to(self.device)
+                batch = x_0[rows].to(self.device), mine, eps[rows].to(self.device)
+                loss, apart = self.objective(*batch, wanted, taught, more)
                 # the mean over the whole batch: processes are averaged, parts are added
                 aligned = (apart * counts.to(self.device)).sum()
                 ((loss * self.weights).sum() + self.config.loss.align.weight * aligned).div(share).backward()
@@ -234,8 +222,10 @@ class Trainer:
         times = self.teacher.alone(c.loss.align.rows, c.loss.log_ratio.absent, generator)[own]
         x_0 = self.moved(self.layout.pack(values), times, own, c.loss.align.rows)
         eps = torch.randn(c.loss.align.rows, *self.layout.shape, generator=generator)[own]
-        more = x_0.to(self.device), times, eps.to(self.device)
-        return more, self.teacher.wanted(index, times, slice(None))
+        wanted, counts = self.teacher.wanted(index, times, slice(None))
+        there = counts.any(1)  # the others have no such item, or too much noise
+        more = x_0[there].to(self.device), times[there], eps[there].to(self.device)
+        return more, ([w[there] for w in wanted], counts[there])
 
     def moved(self, x: torch.Tensor, times, own: slice, of: int) -> torch.Tensor:
         """`own` rows of so many, whose clean modalities have been moved, by as much as in any other division among processes."""

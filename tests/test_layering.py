@@ -27,7 +27,7 @@ ORDER = [
     {"state"},
     {"evaluate", "generate", "hub", "search", "votes"},
     {"graph"},
-    {"align", "distil", "grow", "journal", "page"},
+    {"align", "grow", "journal", "page"},
     {"trainer"},
     {"training"},
     {"main"},
