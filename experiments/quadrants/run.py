@@ -5,13 +5,13 @@
     python experiments/quadrants/run.py --quick --model=runs/quadrants --outdir=runs/quick
 
 The questions are those of Yeo and Sung 2026 (MUNITE); their figures stand in the table, with their kind of judge, a classifier of
-the views. Everything is drawn at once, or in turns: a word that is not given first, then the views. One question is added: what a
-word leaves open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. Writes
-result.json after every question, then result.md and samples.png, beside this file or to --outdir.
+the views. Everything is drawn at once; or a word that is not given first, then the views; or these one by one as well, each given
+those before it. One question is added: what a word leaves open has to be even, a quarter of the samples in every quadrant and a
+tenth of them for every digit. Writes result.json after every question, then result.md and samples.png, beside this file or to
+--outdir.
 """
 
 import argparse
-import itertools
 import math
 import pathlib
 import statistics
@@ -31,8 +31,21 @@ from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
 VIEWS, WORDS = ("view0", "view1", "view2"), {"digit": DIGITS, "quadrant": QUADRANTS}
-DRAWN = ((), ("digit",), ("quadrant",))  # with everything else drawn
-TURNS = ", in turns"  # a word that is not given first, then the views
+DRAWN = {  # with everything else drawn, the first question to it
+    (): "nothing → digit of all three views = word",
+    ("digit",): "digit → three views agree on the quadrant",
+    ("quadrant",): "quadrant → three views agree on the digit",
+}
+ALONE = {  # a view alone: from these words, after those that are drawn first
+    "digit → a view, digit right": (("digit",), ()),
+    "digit → a view, digit right, words first": (("digit",), ("quadrant",)),
+    "digit and quadrant → a view, both right": (("digit", "quadrant"), ()),
+}
+WAYS = {  # of drawing: what is not given in which order; all at once when it has none
+    "": lambda words: None,
+    ", words first": lambda words: [*words, VIEWS],
+    ", one by one": lambda words: [*words, *VIEWS],
+}
 # question: published with 32, 20, 21 and 19 M parameters; the second is a joint flow (Yeo and Sung 2026, table 1)
 PUBLISHED = {
     "nothing → digit of all three views = word": (0.580, 0.024, 0.297, 0.983),
@@ -84,13 +97,15 @@ def together(model, judges, data, given, num: int, seed: int, **how) -> tuple[di
     return {f"{given[0]} → three views agree on the {other}": share(same)}, {other: count}
 
 
-def single(model, judges, data, given, num: int, seed: int, **how) -> float:
-    """Each view alone drawn from these words: how often it shows all that was said, the mean over views."""
+def single(model, judges, data, given, first, num: int, seed: int, **how) -> float:
+    """Each view drawn from these words, after those that are to be drawn `first`: how often it shows all that was said, the mean
+    over views."""
     y, worlds = told(data, given, num, seed)
     known, found = {"digit": worlds // 4, "quadrant": worlds % 4}, []
     for view in VIEWS:
-        others = [n for n in model.layout.names if n not in (view, *given)]
-        read = seen(judges, {view: model.sample(y, num, seed, others, **how)[view]})
+        others = [n for n in model.layout.names if n not in (view, *given, *first)]
+        order = {"order": [*first, view]} if first else {}
+        read = seen(judges, {view: model.sample(y, num, seed, others, **order, **how)[view]})
         found.append(share(torch.stack([read[n][view] == known[n] for n in given]).all(0)))
     return statistics.fmean(found)
 
@@ -125,18 +140,22 @@ def main():
     result["ceilings"] = result["ceilings"] or {
         n: ceiling(judges[n], model.config, n, model.modalities[n]) for n in VIEWS
     }
-    for seed in tqdm(range(len(result["figures"]), seeds), unit="seed", disable=None):
-        figures = {}
-        for given, turns in itertools.product(DRAWN, ("", TURNS)):
-            order = {"order": [*(w for w in WORDS if w not in given), VIEWS]} if turns else {}
-            more, open_ = together(model, judges, data, given, num, seed, **order, **how)
-            figures |= {question + turns: figure for question, figure in more.items()}
+    result["figures"] += [{} for _ in range(seeds - len(result["figures"]))]
+    work = [(seed, question, way) for seed in range(seeds) for question in DRAWN.values() for way in WAYS]
+    work += [(seed, question, "") for seed in range(seeds) for question in ALONE]
+    work = [(seed, question, way) for seed, question, way in work if question + way not in result["figures"][seed]]
+    for seed, question, way in tqdm(work, unit="question", disable=None):
+        figures = result["figures"][seed]
+        if question in ALONE:
+            figures[question] = single(model, judges, data, *ALONE[question], num, seed, **how)
+        else:
+            given = next(g for g, q in DRAWN.items() if q == question)
+            order = WAYS[way]([w for w in WORDS if w not in given])
+            more, open_ = together(model, judges, data, given, num, seed, order=order, **how)
+            figures |= {name + way: figure for name, figure in more.items()}
             for name, count in open_.items():
-                before = result["left_open"].get(name + turns, [0] * len(count))
-                result["left_open"][name + turns] = [a + b for a, b in zip(before, count)]
-        figures["digit → a view, digit right"] = single(model, judges, data, ("digit",), num, seed, **how)
-        figures["digit and quadrant → a view, both right"] = single(model, judges, data, tuple(WORDS), num, seed, **how)
-        result["figures"].append(figures)
+                before = result["left_open"].get(name + way, [0] * len(count))
+                result["left_open"][name + way] = [a + b for a, b in zip(before, count)]
         result.save()
     (args.outdir / "result.md").write_text(table(result))
     shown(model, args.quick).save(args.outdir / "samples.png")
@@ -145,15 +164,15 @@ def main():
 
 def table(result) -> str:
     """Markdown: a row a question, with what is published beside it; then how even what was left open is."""
-    lines = [f"| question | at once | in turns | {' | '.join(COLUMNS)} |", "|---|---|---|" + "---|" * len(COLUMNS)]
+    lines = [f"| question | at once | words first | one by one | {' | '.join(COLUMNS)} |", "|---|" + "---|" * 7]
     for question, published in PUBLISHED.items():
-        asked = [[f[q] for f in result["figures"] if q in f] for q in (question, question + TURNS)]
+        asked = [[f[question + way] for f in result["figures"] if question + way in f] for way in WAYS]
         here = [f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" if v else "" for v in asked]
         lines.append(f"| {question} | {' | '.join(here)} | {' | '.join(f'{p:.3f}' for p in published)} |")
     lines += ["", "| left open | rarest | most frequent | KL to even, nats | of even draws |", "|---|---|---|---|---|"]
     for what, count in result["left_open"].items():
         kl, even = uneven(count)
-        names = WORDS[what.removesuffix(TURNS)]
+        names = WORDS[what.split(",")[0]]
         ends = [f"{names[count.index(c)]} {c / max(sum(count), 1):.3f}" for c in (min(count), max(count))]
         lines.append(f"| {what} | {' | '.join(ends)} | {kl:.3f} | {even:.3f} |")
     lines += [
