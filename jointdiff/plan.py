@@ -121,7 +121,10 @@ class Plan:
         if self.reading:
             masks = [(n, model.layout.mask([n]).to(y.device)) for n in model.layout.names if n not in self.left_out]
             given = [m & mask for _, m in masks if (m & mask).any()]
-            led = [(m & ~mask, self.reading[n]) for n, m in masks if n in self.reading and (m & ~mask).any()]
+            views = {
+                n: (model.config.sample.reading_shift.get(n, 0), model.config.modality[n].mirror) for n, _ in masks
+            }
+            led = [(m & ~mask, self.reading[n], *views[n]) for n, m in masks if n in self.reading and (m & ~mask).any()]
             if led:
                 denoise = reading_guidance(denoise, plain, sde, given, led, draw(), between)
         how = None

@@ -432,6 +432,31 @@ def test_guidance_by_reading_is_the_gradient_of_what_is_read():
     assert torch.equal(reading_guidance(denoise, denoise, sde, [given], led, eps, (0.6, 1.0))(x, t), denoise(x, t))
 
 
+def test_reading_moved_views_moves_what_all_of_them_show():
+    """A reader that sees a brightness everywhere, ten times as much in one pixel: over the steps that pixel has no part more."""
+    sde, shape = VP(), (1, 2, 12, 12)
+    given, drawn = (torch.arange(2).view(1, 2, 1, 1) == i for i in range(2))
+    x, t = torch.zeros(shape, dtype=torch.float64), torch.tensor([0.0, 0.5], dtype=torch.float64).view(1, 2, 1, 1)
+    x[:, 0] = 1.0
+    weight = torch.ones(12, 12, dtype=torch.float64)
+    weight[6, 3] = 10.0
+    read = lambda x, t: torch.cat([(x[:, 1:] * weight).mean((2, 3), keepdim=True).expand(1, 1, 12, 12), x[:, 1:]], 1)
+    moved = {}
+    for shift, mirror in ((0, False), (3, False), (3, True)):
+        guided = reading_guidance(read, read, sde, [given], [(drawn, 1.0, shift, mirror)], torch.zeros_like(x))
+        moved[shift, mirror] = sum(guided(x, t)[0, 1] for _ in range(98))
+        assert torch.equal(guided(x, t)[0, 0], read(x, t)[0, 0])
+    assert moved[0, False].max() / moved[0, False].mean() > 9
+    for how in ((3, False), (3, True)):
+        assert moved[how].max() / moved[how].mean() < 1.6
+        assert float(moved[how].sum()) == pytest.approx(float(moved[0, False].sum()), rel=1e-6)
+    lit = lambda how: {tuple(p) for p in (moved[how] > 1.01 * moved[how].min()).nonzero().tolist()}
+    places = {(i, j) for i in range(3, 10) for j in range(7)}  # by up to 3 pixels each way
+    mirrored = {(i, 11 - j) for i, j in places}
+    assert lit((3, False)) <= places and len(lit((3, False))) > 44
+    assert lit((3, True)) <= places | mirrored and min(len(lit((3, True)) & p) for p in (places, mirrored)) > 30
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "dpm_solver"])
 def test_a_network_that_reads_what_it_cannot_draw_is_led_by_reading(sampler):
     """Two classes; what draws does not hear the class and hits it half of the time, what reads is exact."""

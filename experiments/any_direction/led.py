@@ -5,11 +5,11 @@
     python experiments/any_direction/led.py --model=... --judge=runs/judge/cifar10-....safetensors --name=led_other_judge
 
 One modality is drawn from each of the others alone, all else drawn too, at once and in turns, a word first; and from nothing in
-turns. Without guidance, with classifier-free guidance, and led by reading (`reading={...}`) with growing weights. How often it
-shows the class, from nothing the word's; the Fréchet distance between what is drawn of words and real test items in the features of
-its judge, and what as many real ones have. Test rows. With `--judge` what is drawn is judged by other weights than those that come
-with the package, of another training (experiments/judges/run.py --seed=1). Writes NAME.json after every row, then NAME.md and
-NAME.png, beside this file or to --outdir.
+turns. Without guidance, with classifier-free guidance, and led by reading (`reading={...}`), always the same view or every time
+another one (`config.sample.reading_shift`). How often it shows the class, from nothing the word's; the Fréchet distance between
+what is drawn of words and real test items in the features of its judge, and what as many real ones have. Test rows. With `--judge`
+what is drawn is judged by other weights than those that come with the package, of another training (experiments/judges/run.py
+--seed=1). Writes NAME.json after every row, then NAME.md and NAME.png, beside this file or to --outdir.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from jointdiff.evaluate.record import Record
 from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
-WAYS = {  # guidance, and the weight of reading
-    "nothing": (0.0, 0.0),
-    "classifier-free guidance 3": (3.0, 0.0),
-    "reading, weight 10": (0.0, 10.0),
-    "reading, weight 30": (0.0, 30.0),
-    "reading, weight 100": (0.0, 100.0),
+WAYS = {  # guidance, the weight of reading, and by how many pixels what is read is moved
+    "nothing": (0.0, 0.0, 0),
+    "classifier-free guidance 3": (3.0, 0.0, 0),
+    "reading": (0.0, 100.0, 0),
+    "reading moved views": (0.0, 100.0, 6),
+    "reading moved views, weight 30": (0.0, 30.0, 6),
 }
 REAL = 2000
 
@@ -93,10 +93,10 @@ def main():
     work = [(way, s) for way in WAYS for s in range(seeds)]
     done = {r["way"] for r in result["rows"]}
     with tqdm(total=len(work), unit="figure", disable=None, initial=len(done) * seeds) as bar:
-        for way, (guidance, weight) in WAYS.items():
+        for way, (guidance, weight, shift) in WAYS.items():
             if way in done:
                 continue
-            found = []
+            found, model.config.sample.reading_shift[led] = [], shift
             for seed in range(seeds):
                 told = {"guidance": guidance, "reading": {led: weight}, **how}
                 found.append(measured(model, judges, data, led, args.word, num, seed, **told))
@@ -127,12 +127,12 @@ def table(result) -> str:
 
 
 def shown_of_words(model, args) -> PIL.Image.Image:
-    """The same noise drawn of every word, without and with the largest weight: a row a word."""
+    """The same noise drawn of every word, without and with reading: a row a word."""
     modality = model.modalities[args.led]
     values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, 200)
     words = [values[args.word][int((labels == k).nonzero()[0])] for k in labels.unique()]
-    panels, many = [], 2 if args.quick else 8
-    for title, weight in (("by words", 0.0), ("by words, led by reading", 100.0)):
+    panels, many, model.config.sample.reading_shift[args.led] = [], 2 if args.quick else 8, 6
+    for title, weight in (("by words", 0.0), ("by words, led by reading moved views", 100.0)):
         told = {"reading": {args.led: weight}, "guidance": 0.0, "steps": 2 if args.quick else 18}
         rows = [model.sample({args.word: w[None]}, many, 0, **told)[args.led] for w in words]
         cells = [

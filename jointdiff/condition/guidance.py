@@ -1,5 +1,6 @@
 """Guidance: denoisers that leave something out, and estimates moved beyond what is known towards what agrees better."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -8,6 +9,7 @@ from ..sde import SDE
 from ..types import Denoise
 from .gradient import with_pullback
 
+SPREAD = (0.7548776662, 0.5698402910)  # steps of a sequence that fills a square evenly (Roberts 2018, R2)
 FLOOR = 1e-3  # of a squared error that guidance by reading divides by
 
 
@@ -81,12 +83,21 @@ def joint_guidance(
     return guided
 
 
+def viewed(x: torch.Tensor, mask: torch.Tensor, number: int, shift: int, mirror: bool) -> torch.Tensor:
+    """View `number` of the channels where `mask` is True: moved by up to `shift` pixels, every second one mirrored if it may be."""
+    if not shift:
+        return x
+    offsets = [round((2 * (number * step % 1) - 1) * shift) for step in SPREAD]
+    view = x.roll(offsets, (2, 3))
+    return torch.where(mask, view.flip(3) if mirror and number % 2 else view, x)
+
+
 def reading_guidance(
     denoise: Denoise,
     reader: Denoise,
     sde: SDE,
     given: list[torch.Tensor],
-    drawn: list[tuple[torch.Tensor, float]],
+    drawn: list[tuple],
     eps: torch.Tensor,
     between=(0.0, 1.0),
 ) -> Callable:
@@ -100,6 +111,10 @@ def reading_guidance(
     its own classifier. Each n is read alone, so that none leaves it to the others to agree. With weight half the number of m's
     values q is a normal likelihood of unknown variance, at its best one.
 
+    With a `shift` each evaluation reads another view of n, moved around its edges by up to so many pixels each way and, with
+    `mirror`, mirrored every second time. What convinces the reader in one view alone, and nobody else, does not add up over the
+    steps; what is there to be seen does. It costs nothing.
+
     **Biased** on purpose, as x_0_hat knows y already: what reads well is preferred to what varies. Costs an evaluation and its
     gradient, about two more, for every n. Classifier guidance, Dhariwal and Nichol 2021, arXiv:2105.05233, equation 14; over the
     residual instead of its square, Chung et al. 2023, arXiv:2209.14687, algorithm 1.
@@ -108,10 +123,11 @@ def reading_guidance(
         denoise: gives x_0_hat, itself guided or not.
         reader: the network, not guided.
         given: `(1, C, 1, 1)`, one a modality, True on its channels that are observed.
-        drawn: the same of what is drawn, each with its weight; what is not named stays as it is.
+        drawn: the same of what is drawn, each `(mask, weight)` or `(mask, weight, shift, mirror)`; the rest stays as it is.
         eps: standard normal noise, in place of what is left out.
     """
-    alone = [leave_out(reader, sde, ~mask, eps) for mask, _ in drawn]
+    views = itertools.count()
+    alone = [leave_out(reader, sde, ~mask, eps) for mask, *_ in drawn]
 
     def slope(y, read):
         """The gradient of log q in what is read, for weight 1."""
@@ -128,8 +144,10 @@ def reading_guidance(
             return x_0
         alpha = sde.alpha(t)
         y, scale = x / alpha.to(x), (sde.sigma(t) ** 2 / alpha).to(x)  # y where it is given, with what noise it has
-        for (mask, weight), one in zip(drawn, alone):
-            read, pullback = with_pullback(one, x, t)
+        view = next(views)
+        for (mask, weight, *moves), one in zip(drawn, alone):
+            look = lambda x, t, mask=mask, one=one, moves=moves or (0, False): one(viewed(x, mask, view, *moves), t)
+            read, pullback = with_pullback(look, x, t)
             x_0 = torch.where(inside & mask, x_0 + weight * scale * pullback(slope(y, read)), x_0)
         return x_0
 
