@@ -83,7 +83,7 @@ def noisy(c):
     c.loss.weight = {"digit": 1.0, "picture": 1.5, "text": 3.0, "audio": 1.5}
     c.loss.align.below = 10.0
     c.train.ema, c.train.steps = 0.999, 9000
-    c.sample.reading.picture, c.sample.reading_shift.picture = 100.0, 6
+    c.sample.reading.picture, c.sample.reading_shift.picture = 60.0, 6
     return c
 
 

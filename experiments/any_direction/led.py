@@ -32,10 +32,9 @@ from jointdiff.report import beside, grid_picture, titled
 HERE = pathlib.Path(__file__).parent
 WAYS = {  # guidance, the weight of reading, and by how many pixels what is read is moved
     "nothing": (0.0, 0.0, 0),
+    "reading moved views": (0.0, 60.0, 6),
+    "reading": (0.0, 60.0, 0),
     "classifier-free guidance 3": (3.0, 0.0, 0),
-    "reading": (0.0, 100.0, 0),
-    "reading moved views": (0.0, 100.0, 6),
-    "reading moved views, weight 30": (0.0, 30.0, 6),
 }
 REAL = 2000
 
@@ -132,7 +131,7 @@ def shown_of_words(model, args) -> PIL.Image.Image:
     values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, 200)
     words = [values[args.word][int((labels == k).nonzero()[0])] for k in labels.unique()]
     panels, many, model.config.sample.reading_shift[args.led] = [], 2 if args.quick else 8, 6
-    for title, weight in (("by words", 0.0), ("by words, led by reading moved views", 100.0)):
+    for title, weight in (("by words", 0.0), ("by words, led by reading moved views", 60.0)):
         told = {"reading": {args.led: weight}, "guidance": 0.0, "steps": 2 if args.quick else 18}
         rows = [model.sample({args.word: w[None]}, many, 0, **told)[args.led] for w in words]
         cells = [
