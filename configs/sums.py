@@ -7,9 +7,9 @@ python -m jointdiff.main --config=configs/sums.py:questions --workdir=runs/quest
 1500 steps from the shipped weights. Runs of 3500, 3600 and 1800 steps teach the first to read better and to draw evenly again:
 
 python -m jointdiff.main --config=configs/sums.py:reading --config.train.init=runs/sums --workdir=runs/reading
-python experiments/sums/between.py --models runs/sums runs/reading --share=0.7 --out=runs/start.safetensors
+python experiments/between.py --models runs/sums runs/reading --share=0.7 --out=runs/start.safetensors
 python -m jointdiff.main --config=configs/sums.py:all --config.train.init=runs/start.safetensors --workdir=runs/all
-python experiments/sums/between.py --models runs/all runs/reading --share=0.5 --out=runs/between.safetensors
+python experiments/between.py --models runs/all runs/reading --share=0.5 --out=runs/between.safetensors
 python -m jointdiff.main --config=configs/sums.py:draw --config.train.init=runs/between.safetensors --workdir=runs/draw
 """
 

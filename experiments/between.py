@@ -1,7 +1,7 @@
 """Weights between those of two networks, the second of which was trained on from the first: it keeps what that one knew, and most
 of what the second learned (Wortsman et al. 2022, arXiv:2109.01903, equation 1).
 
-    python experiments/sums/between.py --models runs/all runs/reading --share=0.5 --out=runs/between.safetensors
+    python experiments/between.py --models runs/all runs/reading --share=0.5 --out=runs/between.safetensors
 """
 
 import argparse
