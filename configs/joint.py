@@ -9,6 +9,11 @@ drawn can be led; not its end yet (experiments/any_direction):
 
 python -m jointdiff.main --config=configs/joint.py:reading --config.train.init=runs/joint --workdir=runs/reading
 python -m jointdiff.main --config=configs/joint.py:noisy --config.train.init=runs/reading --workdir=runs/noisy
+
+and one that looks at three photographs more for every row; a third of the way to it is kept, which is better than either end:
+
+python -m jointdiff.main --config=configs/joint.py:seeing --config.train.init=runs/noisy --workdir=runs/seeing
+python experiments/between.py --models runs/seeing runs/noisy --share=0.65 --out=runs/joint.safetensors
 """
 
 import itertools

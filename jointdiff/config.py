@@ -125,9 +125,8 @@ def default() -> ConfigDict:
     c.sample.guidance = 0.0  # how far beyond the estimate, away from one that knows less; 0 turns it off
     # by the name of what is drawn: how strongly it moves to where the network reads in it what is given; not at all when not named
     c.sample.reading = ConfigDict()
-    c.sample.reading_shift = (
-        ConfigDict()
-    )  # by the same name: pixels by which it is moved to be read, another way at every step
+    # by the same name: by up to how many pixels it is moved to be read, another way at every step
+    c.sample.reading_shift = ConfigDict()
     c.sample.guidance_between = (0.0, 1.0)  # times at which both act
     # ancestral steps correct the network's errors on the way: at equal cost far more coherent than the ODE's solvers
     c.sample.sampler = "ddim"  # dpm_solver, heun, stochastic_heun, euler_maruyama, predictor_corrector, adaptive

@@ -67,7 +67,7 @@ class Plan:
             **({"grid": how.grid} if how.grid else {}),
             "condition": self.condition,
             "guidance": self.guidance,
-            **({"reading": self.reading} if self.reading else {}),
+            **({"reading": self.reading, "reading_shift": c.reading_shift.to_dict()} if self.reading else {}),
         }
 
     def check_noise(self, denoise_given: bool) -> None:

@@ -113,7 +113,7 @@ def reading_guidance(
 
     With a `shift` each evaluation reads another view of n, moved around its edges by up to so many pixels each way and, with
     `mirror`, mirrored every second time. What convinces the reader in one view alone, and nobody else, does not add up over the
-    steps; what is there to be seen does. It costs nothing.
+    steps; what is there to be seen does. It costs nothing. As augmentations in Crowson et al. 2022, arXiv:2204.08583.
 
     **Biased** on purpose, as x_0_hat knows y already: what reads well is preferred to what varies. Costs an evaluation and its
     gradient, about two more, for every n. Classifier guidance, Dhariwal and Nichol 2021, arXiv:2105.05233, equation 14; over the
