@@ -224,6 +224,7 @@ class Trainer:
         eps = torch.randn(c.loss.align.rows, *self.layout.shape, generator=generator)[own]
         wanted, counts = self.teacher.wanted(index, times, slice(None))
         there = counts.any(1)  # the others have no such item, or too much noise
+        there[0] |= ~there.any()  # all processes look together, so each has a row, that counts or not
         more = x_0[there].to(self.device), times[there], eps[there].to(self.device)
         return more, ([w[there] for w in wanted], counts[there])
 

@@ -386,6 +386,8 @@ def test_rows_that_are_only_looked_at_resume_to_the_bit_and_come_in_parts(tmp_pa
     with pytest.raises(ValueError, match="24 is not a multiple of 16"):
         train(looking(accumulate=16, batch=16), tmp_path / "odd", 1)
     c = looking()
+    c.loss.align.below = -1.0
+    assert not len(Trainer(c, tmp_path / "blind").update()["alignment"])  # none counts, and that is no error
     c.loss.align.modality = ""
     with pytest.raises(ValueError, match="rows needs config.loss.align.modality"):
         Trainer(c, tmp_path / "nobody")
