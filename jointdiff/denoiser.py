@@ -20,7 +20,7 @@ from torch import nn
 from .layout import Layout
 from .sde import SDE
 
-# What is below 1e-38 counts as 0: trained networks get there, and some CPUs take a hundred times as long for such numbers.
+# What is below 1e-38 counts as 0: trained networks get there, and some CPUs take many times as long for such numbers.
 # Set when this is imported, as threads that are already there would not hear of it.
 torch.set_flush_denormal(True)
 

@@ -36,7 +36,7 @@ class Objective(nn.Module):
         seen = self.seen
         if more:
             x_t, t = noisy(self.denoiser, *more)
-            seen = torch.cat([seen, self.denoiser.look(x_t, self.denoiser.scales(t)).float()])
+            seen = torch.cat([seen, self.denoiser.look(x_t, self.denoiser.scales(t))])
         return loss, self.alignment(seen, wanted)
 
 

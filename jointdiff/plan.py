@@ -9,6 +9,7 @@ import torch
 from . import build
 from .condition import (
     CONDITIONS,
+    Led,
     free_guidance,
     joint_guidance,
     leave_out,
@@ -53,6 +54,8 @@ class Plan:
         reading = {n: float(w) for n, w in (c.reading if how.reading is None else how.reading).items() if w}
         model.layout.check(reading)
         self.reading = {n: w for n, w in reading.items() if clean and n not in left_out}
+        model.layout.check(c.reading_shift)
+        self.shift = {n: c.reading_shift.get(n, 0) for n in self.reading}
         self.method = build.sampler(model.config, model.denoiser.sde, how.sampler)
         self.times = build.grid(model.config, self.method, how.steps, how.grid)
         self.steps = len(self.times)
@@ -67,7 +70,7 @@ class Plan:
             **({"grid": how.grid} if how.grid else {}),
             "condition": self.condition,
             "guidance": self.guidance,
-            **({"reading": self.reading, "reading_shift": c.reading_shift.to_dict()} if self.reading else {}),
+            **({"reading": self.reading, "reading_shift": self.shift} if self.reading else {}),
         }
 
     def check_noise(self, denoise_given: bool) -> None:
@@ -121,10 +124,11 @@ class Plan:
         if self.reading:
             masks = [(n, model.layout.mask([n]).to(y.device)) for n in model.layout.names if n not in self.left_out]
             given = [m & mask for _, m in masks if (m & mask).any()]
-            views = {
-                n: (model.config.sample.reading_shift.get(n, 0), model.config.modality[n].mirror) for n, _ in masks
-            }
-            led = [(m & ~mask, self.reading[n], *views[n]) for n, m in masks if n in self.reading and (m & ~mask).any()]
+            led = [
+                Led(m & ~mask, self.reading[n], self.shift[n], model.config.modality[n].mirror)
+                for n, m in masks
+                if n in self.reading and (m & ~mask).any()
+            ]
             if led:
                 denoise = reading_guidance(denoise, plain, sde, given, led, draw(), between)
         how = None

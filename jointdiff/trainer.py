@@ -60,6 +60,11 @@ class Trainer:
                 f"config.train.batch = {c.batch} is not a multiple of {self.world} processes x "
                 f"{c.accumulate} accumulated parts"
             )
+        if config.loss.align.rows % (self.world * c.accumulate):
+            raise ValueError(
+                f"config.loss.align.rows = {config.loss.align.rows} is not a multiple of {self.world} processes x "
+                f"{c.accumulate} accumulated parts"
+            )
         self.device = (
             torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         )
@@ -165,12 +170,12 @@ class Trainer:
         share = c.batch // self.world
         own = slice(self.rank * share, (self.rank + 1) * share)
         first = step * (c.batch + self.config.loss.align.rows)
-        values, present, _, index = self.pairs.rows(first + own.start, share)
+        at = first + own.start
+        values, present, _, index = self.pairs.rows(at, share)
         generator = stream(self.config.seed, 31, step)
         times = self.patterns.draw(c.batch, len(self.layout.names), generator, present, own)
-        at = first + own.start
         replayed = self.pairs.replayed(at, share) if c.replay.share else torch.zeros(share, dtype=torch.bool)
-        x_0 = self.moved(self.layout.pack(values), times, own, c.batch)
+        x_0 = self.moved(self.layout.pack(values), times, own, c.batch, stream(self.config.seed, 33, step))
         eps = SampleNoise(self.config.seed, share, self.layout.shape, at, more=(32,))()
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)) + self.rank)  # dropout
         factor = rate(step, self.config.optim, c.steps)
@@ -212,25 +217,22 @@ class Trainer:
         """Rows from `first` on that are only looked at, this process's for a part of its batch: what the network sees of them,
         and what it is to see."""
         c = self.config
-        parts = self.world * c.train.accumulate
-        if c.loss.align.rows % parts:
-            raise ValueError(f"config.loss.align.rows = {c.loss.align.rows} is not a multiple of {parts} parts")
-        size = c.loss.align.rows // parts
-        own = slice((self.rank * c.train.accumulate + part) * size, (self.rank * c.train.accumulate + part + 1) * size)
-        values, _, _, index = self.pairs.rows(first + own.start, size)
+        size = c.loss.align.rows // (self.world * c.train.accumulate)
+        begin = (self.rank * c.train.accumulate + part) * size
+        own = slice(begin, begin + size)
+        values, _, _, index = self.pairs.rows(first + begin, size)
         generator = stream(c.seed, 34, self.step)
         times = self.teacher.alone(c.loss.align.rows, c.loss.log_ratio.absent, generator)[own]
-        x_0 = self.moved(self.layout.pack(values), times, own, c.loss.align.rows)
         eps = torch.randn(c.loss.align.rows, *self.layout.shape, generator=generator)[own]
+        x_0 = self.moved(self.layout.pack(values), times, own, c.loss.align.rows, generator)
         wanted, counts = self.teacher.wanted(index, times, slice(None))
         there = counts.any(1)  # the others have no such item, or too much noise
         there[0] |= ~there.any()  # all processes look together, so each has a row, that counts or not
         more = x_0[there].to(self.device), times[there], eps[there].to(self.device)
         return more, ([w[there] for w in wanted], counts[there])
 
-    def moved(self, x: torch.Tensor, times, own: slice, of: int) -> torch.Tensor:
+    def moved(self, x: torch.Tensor, times, own: slice, of: int, generator: torch.Generator) -> torch.Tensor:
         """`own` rows of so many, whose clean modalities have been moved, by as much as in any other division among processes."""
-        generator = stream(self.config.seed, 33, self.step)
         for name, by in self.moves.items():
             offsets = torch.randint(2 * by + 1, (2, of), generator=generator)[:, own]
             column, channels = self.layout.names.index(name), self.layout.slices[name]

@@ -9,6 +9,7 @@ import torch
 from jointdiff.analytic import Mixture, gaussian, gaussian_kl
 from jointdiff.condition import (
     CONDITIONS,
+    Led,
     free_guidance,
     joint_guidance,
     leave_out,
@@ -419,10 +420,10 @@ def test_guidance_by_reading_is_the_gradient_of_what_is_read():
         torch.randn(2, 3, 1, 1, dtype=torch.float64),
         torch.tensor([0.0, 0.5, 0.5], dtype=torch.float64).view(1, 3, 1, 1),
     )
-    denoise, led = JOINT.denoiser(sde), [(drawn[0], 0.7), (drawn[1], 0.4)]
+    denoise, led = JOINT.denoiser(sde), [Led(drawn[0], 0.7), Led(drawn[1], 0.4)]
     guided = reading_guidance(denoise, denoise, sde, [given], led, eps)(x, t)
     assert torch.equal(guided[:, 0], denoise(x, t)[:, 0])
-    for i, (mask, weight) in enumerate(led, 1):
+    for i, (mask, weight, *_) in enumerate(led, 1):
         reads = leave_out(denoise, sde, ~mask, eps)
         log = lambda x: -((x[:, 0] - reads(x, t)[:, 0]).square() + FLOOR).log()
         step = 1e-5 * mask
@@ -443,7 +444,7 @@ def test_reading_moved_views_moves_what_all_of_them_show():
     read = lambda x, t: torch.cat([(x[:, 1:] * weight).mean((2, 3), keepdim=True).expand(1, 1, 12, 12), x[:, 1:]], 1)
     moved = {}
     for shift, mirror in ((0, False), (3, False), (3, True)):
-        guided = reading_guidance(read, read, sde, [given], [(drawn, 1.0, shift, mirror)], torch.zeros_like(x))
+        guided = reading_guidance(read, read, sde, [given], [Led(drawn, 1.0, shift, mirror)], torch.zeros_like(x))
         moved[shift, mirror] = sum(guided(x, t)[0, 1] for _ in range(98))
         assert torch.equal(guided(x, t)[0, 0], read(x, t)[0, 0])
     assert moved[0, False].max() / moved[0, False].mean() > 9
@@ -469,7 +470,7 @@ def test_a_network_that_reads_what_it_cannot_draw_is_led_by_reading(sampler):
     method, eps = SAMPLERS[sampler](sde), Noise(count, 2)()
     hits = {}
     for weight in (0.0, 1.0, 4.0):
-        denoise = reading_guidance(deaf, exact, sde, [given], [(drawn, weight)], eps) if weight else deaf
+        denoise = reading_guidance(deaf, exact, sde, [given], [Led(drawn, weight)], eps) if weight else deaf
         x = sample(denoise, method, method.grid(sde, 40), Noise(count, 2), CONDITIONS["clean"](sde, y, given))
         hits[weight] = float((x[:, 1] > 0).double().mean())
     assert hits[0.0] == pytest.approx(0.5, abs=0.04) and hits[1.0] > 0.8 and hits[4.0] > 0.95

@@ -383,7 +383,7 @@ def test_rows_that_are_only_looked_at_resume_to_the_bit_and_come_in_parts(tmp_pa
     assert equal(whole, train(looking(), tmp_path / "parts"))
     one, four = (train(looking(accumulate=n), tmp_path / str(n), 3)["network"] for n in (1, 4))
     assert all(torch.allclose(one[n], four[n], atol=1e-4) for n in one)
-    with pytest.raises(ValueError, match="24 is not a multiple of 16"):
+    with pytest.raises(ValueError, match="24 is not a multiple of 1 processes x 16"):
         train(looking(accumulate=16, batch=16), tmp_path / "odd", 1)
     c = looking()
     c.loss.align.below = -1.0

@@ -130,8 +130,9 @@ def shown_of_words(model, args) -> PIL.Image.Image:
     modality = model.modalities[args.led]
     values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, 200)
     words = [values[args.word][int((labels == k).nonzero()[0])] for k in labels.unique()]
-    panels, many, model.config.sample.reading_shift[args.led] = [], 2 if args.quick else 8, 6
-    for title, weight in (("by words", 0.0), ("by words, led by reading moved views", 60.0)):
+    panels, many = [], 2 if args.quick else 8
+    for title, way in (("by words", "nothing"), ("by words, led by reading moved views", "reading moved views")):
+        _, weight, model.config.sample.reading_shift[args.led] = WAYS[way]
         told = {"reading": {args.led: weight}, "guidance": 0.0, "steps": 2 if args.quick else 18}
         rows = [model.sample({args.word: w[None]}, many, 0, **told)[args.led] for w in words]
         cells = [

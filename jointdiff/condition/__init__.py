@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..types import Denoise
 from .clean import Clean, without_noise
-from .guidance import free_guidance, joint_guidance, leave_out, reading_guidance, weaker_guidance
+from .guidance import Led, free_guidance, joint_guidance, leave_out, reading_guidance, weaker_guidance
 from .guide import Guide, PiGDM
 from .langevin import Langevin
 from .repaint import RePaint
@@ -31,6 +31,7 @@ CONDITIONS = {
 __all__ = [
     "CONDITIONS",
     "Condition",
+    "Led",
     "free_guidance",
     "joint_guidance",
     "leave_out",

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -83,13 +84,21 @@ def joint_guidance(
     return guided
 
 
-def viewed(x: torch.Tensor, mask: torch.Tensor, number: int, shift: int, mirror: bool) -> torch.Tensor:
-    """View `number` of the channels where `mask` is True: moved by up to `shift` pixels, every second one mirrored if it may be."""
-    if not shift:
-        return x
-    offsets = [round((2 * (number * step % 1) - 1) * shift) for step in SPREAD]
-    view = x.roll(offsets, (2, 3))
-    return torch.where(mask, view.flip(3) if mirror and number % 2 else view, x)
+class Led(NamedTuple):
+    """What is led by reading: `mask` `(1, C, 1, 1)`, True on its channels, how strongly, and how its views differ."""
+
+    mask: torch.Tensor
+    weight: float
+    shift: int = 0
+    mirror: bool = False
+
+    def view(self, x: torch.Tensor, number: int) -> torch.Tensor:
+        """x with its channels moved by up to `shift` pixels, a way that goes with the number, and mirrored if it is odd."""
+        if not self.shift:
+            return x
+        offsets = [round((2 * (number * step % 1) - 1) * self.shift) for step in SPREAD]
+        moved = x.roll(offsets, (2, 3))
+        return torch.where(self.mask, moved.flip(3) if self.mirror and number % 2 else moved, x)
 
 
 def reading_guidance(
@@ -97,7 +106,7 @@ def reading_guidance(
     reader: Denoise,
     sde: SDE,
     given: list[torch.Tensor],
-    drawn: list[tuple],
+    drawn: list[Led],
     eps: torch.Tensor,
     between=(0.0, 1.0),
 ) -> Callable:
@@ -123,11 +132,11 @@ def reading_guidance(
         denoise: gives x_0_hat, itself guided or not.
         reader: the network, not guided.
         given: `(1, C, 1, 1)`, one a modality, True on its channels that are observed.
-        drawn: the same of what is drawn, each `(mask, weight)` or `(mask, weight, shift, mirror)`; the rest stays as it is.
+        drawn: what is moved; the rest that is drawn stays as it is.
         eps: standard normal noise, in place of what is left out.
     """
     views = itertools.count()
-    alone = [leave_out(reader, sde, ~mask, eps) for mask, *_ in drawn]
+    alone = [leave_out(reader, sde, ~led.mask, eps) for led in drawn]
 
     def slope(y, read):
         """The gradient of log q in what is read, for weight 1."""
@@ -144,11 +153,10 @@ def reading_guidance(
             return x_0
         alpha = sde.alpha(t)
         y, scale = x / alpha.to(x), (sde.sigma(t) ** 2 / alpha).to(x)  # y where it is given, with what noise it has
-        view = next(views)
-        for (mask, weight, *moves), one in zip(drawn, alone):
-            look = lambda x, t, mask=mask, one=one, moves=moves or (0, False): one(viewed(x, mask, view, *moves), t)
-            read, pullback = with_pullback(look, x, t)
-            x_0 = torch.where(inside & mask, x_0 + weight * scale * pullback(slope(y, read)), x_0)
+        number = next(views)
+        for led, one in zip(drawn, alone):
+            read, pullback = with_pullback(lambda x, t, led=led, one=one: one(led.view(x, number), t), x, t)
+            x_0 = torch.where(inside & led.mask, x_0 + led.weight * scale * pullback(slope(y, read)), x_0)
         return x_0
 
     return guided
