@@ -1,6 +1,6 @@
 """Does company cost a modality anything, or help it? Networks of one modality alone beside one of all, after equal core-minutes.
 
-    python experiments/single_modality/run.py --workdir=runs/single           # 100 minutes on one core; goes on where it stopped
+    python experiments/single_modality/run.py --workdir=runs/single           # 90 minutes on one core; goes on where it stopped
     python experiments/single_modality/run.py --workdir=runs/single --quick   # a minute
 
 The network, loss and optimizer of `digits` (a rate that stays), trained on all three modalities and on each alone. Of each of them,
@@ -26,7 +26,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from contenders import arguments, on_digits, spread, train_each  # noqa: E402
 
-MINUTES = (8, 16, 24)
+MINUTES = (4, 8, 16)
 NAMES = ("image", "text", "audio")
 ALONE = {"loss.pattern": {"joint": 1.0, "conditional": 0.0, "independent": 0.0, "absent": 0.0}}
 CONFIGS = {"company": on_digits(), **{n: on_digits({"data.modalities": (n,), **ALONE}) for n in NAMES}}
