@@ -174,6 +174,16 @@ def test_led(tmp_path, tiny_model):
 
 
 @pytest.mark.slow
+def test_asked(tmp_path, tiny_model):
+    arguments = ["any_direction", tmp_path, f"--model={tiny_model}", "--given=image"]
+    table = quick(*arguments, script="asked.py")
+    rows = json.loads((tmp_path / "out" / "asked.json").read_text())["rows"]
+    assert [r["evaluations"] for r in rows] == [2, 4, 8, 32]
+    assert all(f["all"] <= min(f["text"], f["audio"]) for r in rows for f in r["figures"])
+    assert quick(*arguments, script="asked.py") == table  # nothing was left to do
+
+
+@pytest.mark.slow
 def test_noisy_text(tmp_path, tiny_model):
     quick("noisy_text", tmp_path, f"--model={tiny_model}")
     rows = json.loads((tmp_path / "out" / "result.json").read_text())["rows"]

@@ -1,0 +1,102 @@
+"""Is what a modality shows read better by asking several times?
+
+    python experiments/any_direction/asked.py --model=joint                                   # 30 minutes
+    python experiments/any_direction/asked.py --quick --model=runs/keypad --given=image --outdir=runs/quick
+
+All others are drawn at once of each modality of test rows alone, as a sample, as one with classifier-free guidance, and as the
+sample of several whose word most of them agree on (`best_of`, by vote). How often each of them shows the class of what was given,
+and how often all do. Writes NAME.json after every row, then NAME.md, beside this file or to --outdir.
+"""
+
+import argparse
+import pathlib
+import statistics
+
+import torch
+from tqdm import tqdm
+
+import jointdiff
+from jointdiff import build
+from jointdiff.best import best
+from jointdiff.data import shown
+from jointdiff.evaluate.judge import build_judges, ceiling
+from jointdiff.evaluate.record import Record
+
+HERE = pathlib.Path(__file__).parent
+WAYS = {
+    "once": (1, 0.0),
+    "once, guidance 2": (1, 2.0),
+    "most of 4": (4, 0.0),
+    "most of 16": (16, 0.0),
+}  # draws, guidance
+
+
+def measured(model, judges, data, given: str, word: str, num: int, seed: int, of: int, **how) -> dict[str, float]:
+    """How often each other modality, drawn of `num` test rows of this seed's own, shows their class, and how often all do."""
+    values, _, labels, _ = data.rows(seed * num, num)
+    drawn = best(model, {given: values[given]}, num, of, target=word, seed=seed, **how)
+    right = {n: judges[n].judge(drawn[n]) == shown(data, n, labels) for n in model.layout.names if n != given}
+    right["all"] = torch.stack(list(right.values())).all(0)
+    return {n: float(r.double().mean()) for n, r in right.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="shipped weights, a workdir, or a safetensors file")
+    parser.add_argument("--given", default="picture", help="the modality that is given")
+    parser.add_argument("--word", default="text", help="the modality that is voted on")
+    parser.add_argument("--name", default="asked", help="of the results")
+    parser.add_argument("--num", type=int, default=200, help="test rows a figure and seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    num, seeds, steps = (8, 2, 2) if args.quick else (args.num, args.seeds, 18)
+    model = jointdiff.load(args.model)
+    model.layout.check((args.given, args.word))
+    model.config.sample.guidance_between = (0.0, 1.0)
+    judges, data = build_judges(model.config, model.modalities), build.data(model.config, model.modalities, "test")
+    setting = {
+        "model": args.model,
+        "given": args.given,
+        "word": args.word,
+        "num": num,
+        "seeds": seeds,
+        "quick": args.quick,
+    }
+    result = Record(args.outdir / f"{args.name}.json", setting, rows=[])
+    result["ceilings"] = {
+        n: ceiling(judges[n], model.config, n, m) for n, m in model.modalities.items() if n != args.given
+    }
+    done = {r["way"] for r in result["rows"]}
+    work = [(way, s) for way in WAYS if way not in done for s in range(seeds)]
+    found = {}
+    for way, seed in tqdm(work, unit="figure", disable=None):
+        of, guidance = WAYS[way]
+        how = {"steps": steps, "guidance": guidance}
+        found.setdefault(way, []).append(measured(model, judges, data, args.given, args.word, num, seed, of, **how))
+        if len(found[way]) == seeds:
+            result["rows"].append({"way": way, "evaluations": of * model.cost(**how), "figures": found[way]})
+            result.save()
+    (args.outdir / f"{args.name}.md").write_text(table(result))
+    print(table(result))
+
+
+def table(result) -> str:
+    """Markdown, a row a way, mean and standard deviation over seeds."""
+    names = [*result["ceilings"], "all"]
+    lines = [
+        f"| {result['given']} given, asked | evaluations | {' | '.join(names)} |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for row in result["rows"]:
+        figures = [[f[n] for f in row["figures"]] for n in names]
+        cells = [f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" for v in figures]
+        lines.append(f"| {row['way']} | {row['evaluations']} | {' | '.join(cells)} |")
+    ceilings = [f"{c:.3f}" for c in result["ceilings"].values()]
+    return "\n".join([*lines, f"| (real test data) | | {' | '.join(ceilings)} | |"]) + "\n"
+
+
+if __name__ == "__main__":
+    main()
