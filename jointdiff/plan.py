@@ -1,6 +1,7 @@
 """How to sample: a choice of sampler, times, condition and guidance, checked before anything runs."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -124,14 +125,16 @@ class Plan:
         if self.reading:
             masks = [(n, model.layout.mask([n]).to(y.device)) for n in model.layout.names if n not in self.left_out]
             given = [m & mask for _, m in masks if (m & mask).any()]
-            led = [
-                Led(m & ~mask, self.reading[n], self.shift[n], model.config.modality[n].mirror)
-                for n, m in masks
-                if n in self.reading and (m & ~mask).any()
-            ]
+            led = [self.led(n, m & ~mask) for n, m in masks if n in self.reading and (m & ~mask).any()]
             if led:
                 denoise = reading_guidance(denoise, plain, sde, given, led, draw(), between)
         how = None
         if self.condition:
             how = build.condition(model.config, model.denoiser, y, mask, self.condition, **more)
         return sample(denoise, self.method, self.times, draw, how, on_step, start), how
+
+    def led(self, name: str, mask: torch.Tensor) -> Led:
+        """How a modality is led on the channels of `mask`: within [-1, 1], unless its values may lie beyond."""
+        model = self.model
+        limit = math.inf if getattr(model.modalities[name], "exact", False) else model.layout.scale[name]
+        return Led(mask, self.reading[name], self.shift[name], model.config.modality[name].mirror, limit)

@@ -431,6 +431,9 @@ def test_guidance_by_reading_is_the_gradient_of_what_is_read():
         want = denoise(x, t)[:, i] + weight * sde.sigma(t[:, i]) ** 2 / sde.alpha(t[:, i]) * slope
         assert torch.allclose(guided[:, i], want, rtol=1e-5)
     assert torch.equal(reading_guidance(denoise, denoise, sde, [given], led, eps, (0.6, 1.0))(x, t), denoise(x, t))
+    cut = reading_guidance(denoise, denoise, sde, [given], [each._replace(limit=0.1) for each in led], eps)(x, t)
+    assert torch.equal(cut[:, 0], guided[:, 0]) and torch.equal(cut[:, 1:], guided[:, 1:].clamp(-0.1, 0.1))
+    assert (guided[:, 1:].abs() > 0.1).any()
 
 
 def test_reading_moved_views_moves_what_all_of_them_show():

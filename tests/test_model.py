@@ -430,7 +430,7 @@ def test_a_weaker_model_guides_and_is_counted(model):
         model.sample(num=1, guide=jointdiff.load("digits"), guidance=1.0)
 
 
-def test_reading_leads_what_is_drawn_and_is_counted(model):
+def test_reading_leads_what_is_drawn_and_is_counted(model, monkeypatch):
     """An evaluation more for each modality that it leads; without anything given there is nothing to read."""
     given, how = {"image": torch.zeros(1, 1, 8, 8)}, {"steps": 4, "num": 2, "guidance": 0.0}
     plain, led = (model.sample(given, reading=r, **how) for r in ({}, {"audio": 5.0}))
@@ -439,9 +439,15 @@ def test_reading_leads_what_is_drawn_and_is_counted(model):
     assert led.info["reading"] == {"audio": 5.0} and not torch.allclose(plain["audio"], led["audio"], atol=1e-3)
     assert torch.allclose(model.sample(given, reading={"audio": 5.0}, batch=1, **how)["audio"], led["audio"], atol=1e-4)
     assert torch.equal(model.sample(given, reading={"image": 5.0}, **how)["audio"], plain["audio"])  # given, not drawn
+    loud = model.sample(given, reading={"audio": 1e4}, **how)["audio"]
+    assert loud.abs().max() == 1  # and no further, however strongly
     nothing = {"num": 1, "steps": 2, "guidance": 0.0}
     assert torch.equal(model.sample(reading={"audio": 5.0}, **nothing)["audio"], model.sample(**nothing)["audio"])
     with pytest.raises(ValueError, match="led by reading needs the condition 'clean', not 'replace'"):
         model.sample(given, reading={"audio": 5.0}, condition="replace", **how)
     with pytest.raises(ValueError, match="sight"):
         model.sample(given, reading={"sight": 5.0}, **how)
+    monkeypatch.setattr(
+        model.modalities["audio"], "exact", True, raising=False
+    )  # as arrays: their values may lie beyond
+    assert model.sample(given, reading={"audio": 1e4}, **how)["audio"].abs().max() > 10

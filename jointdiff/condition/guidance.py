@@ -1,6 +1,7 @@
 """Guidance: denoisers that leave something out, and estimates moved beyond what is known towards what agrees better."""
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -85,12 +86,14 @@ def joint_guidance(
 
 
 class Led(NamedTuple):
-    """What is led by reading: `mask` `(1, C, 1, 1)`, True on its channels, how strongly, and how its views differ."""
+    """What is led by reading: `mask` `(1, C, 1, 1)`, True on its channels, how strongly, how its views differ, and the largest
+    magnitude that its values can have."""
 
     mask: torch.Tensor
     weight: float
     shift: int = 0
     mirror: bool = False
+    limit: float = math.inf
 
     def view(self, x: torch.Tensor, number: int) -> torch.Tensor:
         """x with its channels moved by up to `shift` pixels, a way that goes with the number, and mirrored if it is odd."""
@@ -124,6 +127,9 @@ def reading_guidance(
     `mirror`, mirrored every second time. What convinces the reader in one view alone, and nobody else, does not add up over the
     steps; what is there to be seen does. It costs nothing. As augmentations in Crowson et al. 2022, arXiv:2204.08583.
 
+    What is moved is cut to the values that n can have, its `limit`: an estimate beyond them is of nothing that was ever seen,
+    and would be read all the same. Static thresholding, Saharia et al. 2022, arXiv:2205.11487, section 2.3.
+
     **Biased** on purpose, as x_0_hat knows y already: what reads well is preferred to what varies. Costs an evaluation and its
     gradient, about two more, for every n. Classifier guidance, Dhariwal and Nichol 2021, arXiv:2105.05233, equation 14; over the
     residual instead of its square, Chung et al. 2023, arXiv:2209.14687, algorithm 1.
@@ -156,7 +162,8 @@ def reading_guidance(
         number = next(views)
         for led, one in zip(drawn, alone):
             read, pullback = with_pullback(lambda x, t, led=led, one=one: one(led.view(x, number), t), x, t)
-            x_0 = torch.where(inside & led.mask, x_0 + led.weight * scale * pullback(slope(y, read)), x_0)
+            moved = (x_0 + led.weight * scale * pullback(slope(y, read))).clamp(-led.limit, led.limit)
+            x_0 = torch.where(inside & led.mask, moved, x_0)
         return x_0
 
     return guided
