@@ -78,7 +78,10 @@ def main():
         path.write_text(json.dumps(result, indent=1) + "\n")
         print(json.dumps(measured, indent=1))
         return
-    result = evaluate(model, num, tuple(range(seeds)), steps=steps)
+    conditions = (
+        ("clean",) if model.config.sample.reading else ("clean", "replace")
+    )  # to be led takes a clean condition
+    result = evaluate(model, num, tuple(range(seeds)), conditions, steps=steps)
     result["overhead"] = [overhead(model, rounds=1 if args.quick else 41)]
     result["torch"], result["threads"], result["machine"] = (
         torch.__version__,
