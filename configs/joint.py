@@ -5,15 +5,14 @@ python -m jointdiff.main --config=configs/joint.py --workdir=runs/joint
 First everything as often; then, from there, more of what is hard: a photograph alone says the class in a quarter of the rows and
 is drawn from one in another, at noise at which the class is still open. 12600 steps of 0.9 to 1.1 s on one core, half of that with
 bfloat16. Then a run that reads photographs in most rows, and one that reads photographs with noise, by which those that are
-drawn can be led; not its end yet (experiments/any_direction):
+drawn can be led (experiments/any_direction):
 
 python -m jointdiff.main --config=configs/joint.py:reading --config.train.init=runs/joint --workdir=runs/reading
 python -m jointdiff.main --config=configs/joint.py:noisy --config.train.init=runs/reading --workdir=runs/noisy
 
-and one that looks at three photographs more for every row; a third of the way to it is kept, which is better than either end:
+and one that looks at two photographs more for every row:
 
 python -m jointdiff.main --config=configs/joint.py:seeing --config.train.init=runs/noisy --workdir=runs/seeing
-python experiments/between.py --models runs/seeing runs/noisy --share=0.65 --out=runs/joint.safetensors
 """
 
 import itertools
@@ -88,19 +87,19 @@ def noisy(c):
     c.loss.weight = {"digit": 1.0, "picture": 1.5, "text": 3.0, "audio": 1.5}
     c.loss.align.below = 10.0
     c.train.ema, c.train.steps = 0.999, 9000
-    c.sample.reading.picture, c.sample.reading_shift.picture = 60.0, 6
+    c.sample.reading.picture, c.sample.reading_shift.picture = 25.0, 6
     return c
 
 
 def seeing(c):
-    """A run after that: three photographs are only looked at for every whole row, as it is to see that takes many."""
+    """A run after that: two photographs are only looked at for every whole row, as it is to see that takes many."""
     c = noisy(c)
     c.data.missing = 0.3
     c.loss.pattern.joint, c.loss.pattern.conditional = 0.15, 0.4
     c.loss.pattern.independent, c.loss.pattern.absent = 0.25, 0.2
     c.loss.given.update({"picture": 8.0, "text": 4.0})
-    c.loss.align.rows, c.loss.align.weight = 96, 3.0
-    c.optim.decay, c.train.batch, c.train.steps = 1.0, 32, 3300
+    c.loss.align.rows, c.loss.align.weight = 128, 3.0
+    c.optim.decay, c.train.steps = 1.0, 4400
     return c
 
 

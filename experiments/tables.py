@@ -233,6 +233,7 @@ PAGES = {
     "README.md": {
         "digits": lambda: directions("digits", "`digits` (shipped weights; MNIST, word, speech)"),
         "keypad": lambda: directions("keypad", "`keypad` (the first command)"),
+        "joint": lambda: directions("joint", "`joint` (shipped weights; photograph, its word, MNIST, speech)"),
         "relations": relations,
         "noisy": noisy,
         "few": few,
@@ -256,7 +257,10 @@ PAGES = {
     "experiments/mnist_cifar10/README.md": {"ways": written("mnist_cifar10")},
     "experiments/noisy_text/README.md": {"fresh": fresh},
     "experiments/polymnist/README.md": {"models": written("polymnist")},
-    "experiments/any_direction/README.md": {"led": written("any_direction", "led")},
+    "experiments/any_direction/README.md": {
+        "asked": written("any_direction", "asked"),
+        "led": written("any_direction", "led"),
+    },
     "experiments/conflict/README.md": {"cure": written("conflict", "cure")},
     "experiments/quadrants/README.md": {"questions": written("quadrants")},
     "experiments/shared_features/README.md": {"alike": alike, "shuffled": shuffled},

@@ -129,5 +129,5 @@ def test_a_variant_of_a_file_is_named_as_on_the_command_line():
     reading = cfg.staged(cfg.from_file(f"{ROOT / 'configs' / 'joint.py'}:reading"))
     assert len(reading) == 1 and [n for n, w in reading[0].loss.given.items() if w] == ["picture", "text"]
     noisy = cfg.from_file(f"{ROOT / 'configs' / 'joint.py'}:noisy")
-    assert noisy.data.missing and noisy.sample.reading.to_dict() == {"picture": 60.0}
+    assert noisy.data.missing and noisy.sample.reading.to_dict() == {"picture": 25.0}
     assert [c.modality.first.moved for c in cfg.staged(cfg.from_file(f"{sums}:reading"))] == [0, 2]

@@ -1,6 +1,6 @@
 """Can a modality that a network reads better than it draws be drawn by reading it?
 
-    python experiments/any_direction/led.py --model=experiments/any_direction/joint_unfinished.safetensors   # 20 minutes
+    python experiments/any_direction/led.py --model=joint                                    # 45 minutes
     python experiments/any_direction/led.py --quick --model=runs/keypad --led=image --outdir=runs/quick
     python experiments/any_direction/led.py --model=... --judge=runs/judge/cifar10-....safetensors --name=led_other_judge
 
@@ -32,8 +32,8 @@ from jointdiff.report import beside, grid_picture, titled
 HERE = pathlib.Path(__file__).parent
 WAYS = {  # guidance, the weight of reading, and by how many pixels what is read is moved
     "nothing": (0.0, 0.0, 0),
-    "reading moved views": (0.0, 60.0, 6),
-    "reading": (0.0, 60.0, 0),
+    "reading moved views": (0.0, 25.0, 6),
+    "reading": (0.0, 25.0, 0),
     "classifier-free guidance 3": (3.0, 0.0, 0),
 }
 REAL = 2000

@@ -26,11 +26,7 @@ from jointdiff.evaluate.record import Record
 
 HERE = pathlib.Path(__file__).parent
 MODELS = {
-    "joint": (
-        str(HERE.parent / "any_direction" / "joint_unfinished.safetensors"),
-        ("digit", "picture"),
-        ("text", "picture"),
-    ),
+    "joint": ("joint", ("digit", "picture"), ("text", "picture")),
     "digits": ("digits", ("image", "audio"), ("image", "text")),
 }
 LEVELS = (0.0, 0.5, 1.0, 2.0)
