@@ -262,6 +262,7 @@ PAGES = {
         "led": written("any_direction", "led"),
     },
     "experiments/conflict/README.md": {"cure": written("conflict", "cure")},
+    "experiments/single_modality/README.md": {"company": written("single_modality")},
     "experiments/quadrants/README.md": {"questions": written("quadrants")},
     "experiments/shared_features/README.md": {"alike": alike, "shuffled": shuffled},
     "experiments/new_modality/README.md": {"arms": written("new_modality")},

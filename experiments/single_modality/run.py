@@ -1,6 +1,6 @@
 """Does company cost a modality anything, or help it? Networks of one modality alone beside one of all, after equal core-minutes.
 
-    python experiments/single_modality/run.py --workdir=runs/single           # 90 minutes on one core; goes on where it stopped
+    python experiments/single_modality/run.py --workdir=runs/single --num=200   # 90 minutes on one core; goes on where it stopped
     python experiments/single_modality/run.py --workdir=runs/single --quick   # a minute
 
 The network, loss and optimizer of `digits` (a rate that stays), trained on all three modalities and on each alone. Of each of them,
