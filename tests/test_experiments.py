@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import PIL.Image
 import pytest
 import torch
 from conftest import ROOT
@@ -181,6 +182,29 @@ def test_asked(tmp_path, tiny_model):
     assert [(r["given"], r["evaluations"]) for r in rows] == [(n, e) for n in ("image", "audio") for e in (2, 4, 16)]
     assert all(f["all"] <= f["text"] and r["given"] not in f for r in rows for f in r["figures"])
     assert quick(*arguments, script="asked.py") == table  # nothing was left to do
+
+
+FOUR = """
+import runpy
+from jointdiff.config import modality
+
+
+def get_config():
+    c = runpy.run_path("configs/keypad.py")["get_config"]()
+    c.modality.digit = c.modality.picture = modality("image", "handwritten")
+    c.data.modalities, c.loss.given, c.loss.weight = ("digit", "picture", "text", "audio"), {}, {}
+    return c
+"""
+
+
+@pytest.mark.slow
+def test_the_first_picture(tmp_path):
+    os.symlink(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "four.py").write_text(FOUR)
+    run([sys.executable, "-m", "jointdiff.main", "--config=four.py", "--workdir=run", *SMALL], tmp_path)
+    quick("any_direction", tmp_path, "--model=run", script="first.py")
+    width, height = PIL.Image.open(tmp_path / "out" / "first.png").size
+    assert width > 2 * height  # four panels of two rows
 
 
 @pytest.mark.slow
