@@ -70,6 +70,7 @@ def main():
     parser.add_argument("--word", default="text", help="the modality that is drawn first in turns")
     parser.add_argument("--judge", type=pathlib.Path, help="weights of a judge of what is drawn, instead of its own")
     parser.add_argument("--name", default="led", help="of the results")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="some of them alone")
     parser.add_argument("--num", type=int, default=100, help="test rows a figure and seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
@@ -89,12 +90,13 @@ def main():
     result["ceiling"] = ceiling(judges[led], model.config, led, model.modalities[led])
     features = judges[led].features(restored(data.values[led][:REAL]))
     result["real"] = frechet(features[: num * seeds], features[len(features) // 2 :])
-    work = [(way, s) for way in WAYS for s in range(seeds)]
+    work = [(way, s) for way in args.ways for s in range(seeds)]
     done = {r["way"] for r in result["rows"]}
-    with tqdm(total=len(work), unit="figure", disable=None, initial=len(done) * seeds) as bar:
-        for way, (guidance, weight, shift) in WAYS.items():
+    with tqdm(total=len(work), unit="figure", disable=None, initial=sum(w in done for w, _ in work)) as bar:
+        for way in args.ways:
             if way in done:
                 continue
+            guidance, weight, shift = WAYS[way]
             found, model.config.sample.reading_shift[led] = [], shift
             for seed in range(seeds):
                 told = {"guidance": guidance, "reading": {led: weight}, **how}

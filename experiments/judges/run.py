@@ -27,8 +27,15 @@ def main():
     parser.add_argument("--only", help="one source")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--outdir", type=pathlib.Path)
+    parser.add_argument(
+        "--passes",
+        type=float,
+        help="over the training items, of the recipe that counts them (airbench), if not its own",
+    )
     parser.add_argument("--quick", action="store_true", help="the keypad's alone, with few updates")
     args = parser.parse_args()
+    if args.passes and args.only != "cifar10":
+        parser.error("--passes is for --only=cifar10")
     results, weights = args.outdir or HERE, args.outdir or SHIPPED
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     file = results / "result.json"
@@ -42,7 +49,7 @@ def main():
                 continue
             done.add(judge)
             began = time.monotonic()
-            options = {"updates": 100} if args.quick else {}
+            options = {"updates": 100} if args.quick else {"passes": args.passes} if args.passes else {}
             trained = train_judge(config, modality, codec, args.seed, **options)
             save_judge(trained, weights / f"{judge}.safetensors", recipe(config, modality))
             accuracy = ceiling(load_judge(weights / f"{judge}.safetensors"), config, modality, codec)
