@@ -158,8 +158,9 @@ def test_the_experiment_of_all_directions_runs_quickly(tmp_path):
     config = str(ROOT / "configs" / "keypad.py")
     run([sys.executable, "-m", "jointdiff.main", f"--config={config}", "--workdir=run", *SMALL], tmp_path)
     script = str(ROOT / "experiments" / "any_direction" / "run.py")
-    run([sys.executable, script, "--quick", "--model=run", "--name=tiny", "--outdir=out"], tmp_path,
-        JOINTDIFF_DATA=str(tmp_path / "data"))  # fmt: skip
+    for more in ([], ["--overhead"]):
+        run([sys.executable, script, "--quick", "--model=run", "--name=tiny", "--outdir=out", *more], tmp_path,
+            JOINTDIFF_DATA=str(tmp_path / "data"))  # fmt: skip
     result = json.loads((tmp_path / "out" / "tiny.json").read_text())
     assert len(result["rows"]) == 25 and result["overhead"][0]["evaluations"] == 35
     assert {p.name for p in (tmp_path / "out").iterdir()} == {

@@ -73,16 +73,15 @@ def main():
         path = args.outdir / f"{name}.json"
         result = json.loads(path.read_text())
         # of one and of two threads, whichever this run has
-        measured = overhead(model)
-        result["overhead"] = [o for o in result["overhead"] if o["threads"] != measured["threads"]] + [measured]
+        measured = overhead(model, rounds=1 if args.quick else 41)
+        before = [o for o in result.get("overhead", []) if o["threads"] != measured["threads"]]
+        result["overhead"] = [*before, measured]
         path.write_text(json.dumps(result, indent=1) + "\n")
         print(json.dumps(measured, indent=1))
         return
-    conditions = (
-        ("clean",) if model.config.sample.reading else ("clean", "replace")
-    )  # to be led takes a clean condition
+    led = model.config.sample.reading  # which takes a clean condition
+    conditions = ("clean",) if led else ("clean", "replace")
     result = evaluate(model, num, tuple(range(seeds)), conditions, steps=steps)
-    result["overhead"] = [overhead(model, rounds=1 if args.quick else 41)]
     result["torch"], result["threads"], result["machine"] = (
         torch.__version__,
         torch.get_num_threads(),
@@ -95,7 +94,6 @@ def main():
     picture(result).save(args.outdir / f"{name}_coherence.png")
     gallery(model, steps=steps).save(args.outdir / f"{name}_directions.png")
     print(markdown(result))
-    print(json.dumps(result["overhead"], indent=1))
 
 
 if __name__ == "__main__":
