@@ -270,7 +270,7 @@ PAGES = {
 
 
 def block(name: str) -> re.Pattern:
-    return re.compile(rf"(?<=<!-- {name} -->\n\n).*?(?=\n\n<!-- end -->)", re.S)
+    return re.compile(rf"(?<=<!-- {name} -->\n\n)(?:(?!<!--).)*?(?=\n\n<!-- end -->)", re.S)
 
 
 def main():
