@@ -39,6 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="joint", help="shipped weights, a workdir, or a safetensors file")
     parser.add_argument("--word", default="text", help="the modality that is voted on")
+    parser.add_argument("--given", nargs="+", help="of these modalities alone")
     parser.add_argument("--num", type=int, default=100, help="test rows a figure and seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
@@ -47,16 +48,15 @@ def main():
     torch.set_num_threads(1)
     num, seeds, steps = (8, 2, 2) if args.quick else (args.num, args.seeds, 18)
     model = jointdiff.load(args.model)
-    model.layout.check([args.word])
+    givens = args.given or [n for n in model.layout.names if n != args.word]
+    model.layout.check([args.word, *givens])
     model.config.sample.guidance_between = (0.0, 1.0)
     judges, data = build_judges(model.config, model.modalities), build.data(model.config, model.modalities, "test")
     setting = {"model": args.model, "word": args.word, "num": num, "seeds": seeds, "quick": args.quick}
     result = Record(args.outdir / "asked.json", setting, rows=[])
     result["ceilings"] = {n: ceiling(judges[n], model.config, n, m) for n, m in model.modalities.items()}
     done = {(r["given"], r["way"]) for r in result["rows"]}
-    work = [
-        (given, way) for given in model.layout.names if given != args.word for way in WAYS if (given, way) not in done
-    ]
+    work = [(given, way) for given in givens for way in WAYS if (given, way) not in done]
     for given, way in tqdm(work, unit="row", disable=None):
         of, guidance = WAYS[way]
         how = {"steps": steps, "guidance": guidance, "reading": {}}
