@@ -75,7 +75,7 @@ def table(result) -> str:
         f"| given | asked | evaluations | {' | '.join(f'→ {n}' for n in names)} |",
         "|---|---|---|" + "---|" * len(names),
     ]
-    for row in result["rows"]:
+    for row in sorted(result["rows"], key=lambda r: (names.index(r["given"]), [*WAYS].index(r["way"]))):
         figures = {n: [f[n] for f in row["figures"]] for n in row["figures"][0]}
         cells = {n: f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" for n, v in figures.items()}
         line = " | ".join(cells.get(n, "") for n in names)
