@@ -11,6 +11,7 @@ import re
 import statistics
 from collections.abc import Callable
 
+from jointdiff.evaluate.record import plus_minus
 from jointdiff.evaluate.table import brief
 
 HERE = pathlib.Path(__file__).parent
@@ -31,10 +32,6 @@ def rows(head, body) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body))
 
 
-def spread(figures: list[float]) -> str:
-    return f"{statistics.fmean(figures):.3f} ± {statistics.stdev(figures):.3f}"
-
-
 def directions(name: str, title: str) -> str:
     found = result("any_direction", name)
     ceilings = ", ".join(f"{n} {c:.3f}" for n, c in found["ceilings"].items())
@@ -44,8 +41,8 @@ def directions(name: str, title: str) -> str:
 def relations() -> str:
     """What needs more than a class: `sums` and `bounce`."""
     sums, bounce = result("sums"), result("bounce")
-    ask = lambda question: spread(sums["questions"][question]["figures"])
-    drawn = lambda question, measure: spread([f[measure] for f in bounce["questions"][question]])
+    ask = lambda question: plus_minus(sums["questions"][question]["figures"])
+    drawn = lambda question, measure: plus_minus([f[measure] for f in bounce["questions"][question]])
     real = lambda part, measure: f"{statistics.fmean(f[part][measure] for f in bounce['real']):.3f}"
     seen = statistics.fmean(f["digit"] for f in bounce["real"])
     read = f"{sums['ceilings']['first'] * sums['ceilings']['second']:.3f}"
@@ -94,8 +91,8 @@ def fresh() -> str:
             found.setdefault((r["strength"], r["method"]), {})[r["seed"]] = r
         for strength in sorted({s for s, _ in found} - {0.0}):
             clean, matched = found[strength, "clean"], found[strength, "matched"]
-            nll = [spread([r["nll"] for r in rows.values()]) for rows in (clean, matched)]
-            gain = spread([clean[seed]["nll"] - matched[seed]["nll"] for seed in clean])
+            nll = [plus_minus([r["nll"] for r in rows.values()]) for rows in (clean, matched)]
+            gain = plus_minus([clean[seed]["nll"] - matched[seed]["nll"] for seed in clean])
             right = " / ".join(
                 f"{statistics.fmean(r['coherence'] for r in rows.values()):.3f}" for rows in (clean, matched)
             )
@@ -157,7 +154,7 @@ def conditions() -> str:
 def questions() -> str:
     """Those of `sums`."""
     sums = result("sums")
-    body = [[name, spread(asked["figures"])] for name, asked in sums["questions"].items()]
+    body = [[name, plus_minus(asked["figures"])] for name, asked in sums["questions"].items()]
     pairs = [
         [{"at once": "sum → both digits", "rationale first": "sum → rationale, then both digits"}[name], f"{found['add up']:.3f}",
          f"{found['divergence']:.3f}", f"{found['uniform draws']:.3f}"]
@@ -175,7 +172,7 @@ def questions() -> str:
 def films() -> str:
     """What `bounce` draws, beside the real scenes and chance."""
     bounce = result("bounce")
-    drawn = lambda question, measure: spread([f[measure] for f in bounce["questions"][question]])
+    drawn = lambda question, measure: plus_minus([f[measure] for f in bounce["questions"][question]])
     real = lambda *at: f"{statistics.fmean(f[at[0]][at[1]] if at[1:] else f[at[0]] for f in bounce['real']):.3f}"
     turns, once = "caption → picture → film → sound", "caption → film, sound, picture"
     ends, alike = "two frames at each end → film", "one digit in all frames"

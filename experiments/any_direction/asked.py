@@ -10,7 +10,6 @@ of what was given, and how often all do. Writes asked.json after every row, then
 
 import argparse
 import pathlib
-import statistics
 
 import torch
 from tqdm import tqdm
@@ -20,7 +19,7 @@ from jointdiff import build
 from jointdiff.best import best
 from jointdiff.data import shown
 from jointdiff.evaluate.judge import build_judges, ceiling
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 
 HERE = pathlib.Path(__file__).parent
 WAYS = {"once": (1, 0.0), "once, guidance 2": (1, 2.0), "most of 8": (8, 0.0)}  # draws, and guidance
@@ -77,7 +76,7 @@ def table(result) -> str:
     ]
     for row in sorted(result["rows"], key=lambda r: (names.index(r["given"]), [*WAYS].index(r["way"]))):
         figures = {n: [f[n] for f in row["figures"]] for n in row["figures"][0]}
-        cells = {n: f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" for n, v in figures.items()}
+        cells = {n: plus_minus(v) for n, v in figures.items()}
         line = " | ".join(cells.get(n, "") for n in names)
         lines.append(f"| {row['given']} | {row['way']} | {row['evaluations']} | {line} |")
     ceilings = " | ".join(f"{c:.3f}" for c in result["ceilings"].values())

@@ -14,7 +14,6 @@ what is drawn is judged by other weights than those that come with the package, 
 
 import argparse
 import pathlib
-import statistics
 
 import numpy as np
 import PIL.Image
@@ -26,7 +25,7 @@ from jointdiff import build
 from jointdiff.data import restored, shown
 from jointdiff.evaluate import frechet
 from jointdiff.evaluate.judge import build_judges, ceiling, load_judge
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
@@ -120,7 +119,7 @@ def table(result) -> str:
     ]
     for row in result["rows"]:
         figures = [[f[n] for f in row["figures"]] for n in names]
-        cells = [f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" for v in figures]
+        cells = [plus_minus(v) for v in figures]
         lines.append(f"| {row['way']} | {row['evaluations']} | {' | '.join(cells)} | {row['frechet']:.1f} |")
     ceiling_of_all = [f"{result['ceiling']:.3f}"] * (len(names) - 1)  # but of the last, in which all agree
     real = ["", *ceiling_of_all, "", f"{result['real']:.1f}"]

@@ -11,7 +11,6 @@ question, then result.md and scenes.png, or films.png and film.gif, beside this 
 import argparse
 import io
 import pathlib
-import statistics
 import time
 import types
 
@@ -24,7 +23,7 @@ import jointdiff
 from jointdiff import build
 from jointdiff.config import from_file
 from jointdiff.data.bounce import FRAMES
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
@@ -149,17 +148,14 @@ def main():
     print(table(result))
 
 
-def told(rows: list[float]) -> str:
-    spread = f" ± {statistics.stdev(rows):.3f}" if len(rows) > 1 else ""
-    return f"{statistics.fmean(rows):.3f}{spread}"
-
-
 def table(result) -> str:
     lines = ["| real scenes | measure | figure |", "|---|---|---|"]
     for part in ("sound", "film"):
-        lines += [f"| {part} | {m} | {told([r[part][m] for r in result['real']])} |" for m in result["real"][0][part]]
+        lines += [
+            f"| {part} | {m} | {plus_minus([r[part][m] for r in result['real']])} |" for m in result["real"][0][part]
+        ]
     whole = [m for m, v in result["real"][0].items() if isinstance(v, float)]
-    lines += [f"| both | {m} | {told([r[m] for r in result['real']])} |" for m in whole]
+    lines += [f"| both | {m} | {plus_minus([r[m] for r in result['real']])} |" for m in whole]
     lines += (
         ["", "| question | measure | figure | of the real scenes |", "|---|---|---|---|"] if result["questions"] else []
     )
@@ -169,14 +165,13 @@ def table(result) -> str:
             beside = [
                 r[known[question]] if question in known and measure in r[known[question]] else r for r in result["real"]
             ]
-            truth = told([r[measure] for r in beside]) if all(measure in r for r in beside) else ""
-            lines.append(f"| {question} | {measure} | {told([r[measure] for r in rows])} | {truth} |")
+            truth = plus_minus([r[measure] for r in beside]) if all(measure in r for r in beside) else ""
+            lines.append(f"| {question} | {measure} | {plus_minus([r[measure] for r in rows])} | {truth} |")
     lines += ["", "| by chance: of another scene | impacts hit | found that are impacts |", "|---|---|---|"]
     for name in ("sound", "film"):
         rows = [r[f"{name} of another scene"] for r in result["real"]]
-        lines.append(
-            f"| {name} | {told([r['impacts hit'] for r in rows])} | {told([r['found that are impacts'] for r in rows])} |"
-        )
+        hit, found = (plus_minus([r[m] for r in rows]) for m in ("impacts hit", "found that are impacts"))
+        lines.append(f"| {name} | {hit} | {found} |")
     if result["questions"]:
         lines += [
             "",

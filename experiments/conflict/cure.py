@@ -29,7 +29,7 @@ from jointdiff.data.sources import DIGITS
 from jointdiff.evaluate.coherence import noised
 from jointdiff.evaluate.conflict import conflict, opponents
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 from jointdiff.trainer import Trainer
 from jointdiff.training import fit
 
@@ -155,9 +155,7 @@ def table(result) -> str:
             for way, seeds in found["usual"].items()
             for k in range(len(DIGITS))
         )
-        lines.append(
-            f"| {name} | {statistics.fmean(figures):.3f} ± {statistics.stdev(figures):.3f} | {worst[0]:.3f} ({worst[1]}) |"
-        )
+        lines.append(f"| {name} | {plus_minus(figures)} | {worst[0]:.3f} ({worst[1]}) |")
     return "\n".join(lines) + "\n"
 
 

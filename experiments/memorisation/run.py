@@ -9,14 +9,13 @@ result.json after every model and seed, then result.md and a picture of the clos
 
 import argparse
 import pathlib
-import statistics
 
 import torch
 from tqdm import tqdm
 
 import jointdiff
 from jointdiff.evaluate.memorisation import measure
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 
 HERE = pathlib.Path(__file__).parent
 FIGURES = ("z", "nearer", "median", "median of held-out")
@@ -55,11 +54,7 @@ def table(result) -> str:
     for model in result["models"]:
         runs = [r["figures"] for r in result["rows"] if r["model"] == model]
         for name in runs[0]:
-            cells = []
-            for figure in FIGURES:
-                values = [r[name][figure] for r in runs]
-                spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-                cells.append(f"{statistics.fmean(values):.3f}{spread}")
+            cells = [plus_minus([r[name][figure] for r in runs]) for figure in FIGURES]
             lines.append(f"| {model} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -28,7 +28,7 @@ from jointdiff import build
 from jointdiff.data.sources import DIGITS
 from jointdiff.evaluate.calibration import repeated, scores
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 from jointdiff.streams import stream
 
 HERE = pathlib.Path(__file__).parent
@@ -150,14 +150,9 @@ def table(result) -> str:
         "|---|---|---|---|" + "---|" * len(FIGURES),
     ]
     for (given, kind, strength, method), found in grouped(result).items():
-        cells = " | ".join(shown(found[f]) for f in FIGURES)
+        cells = " | ".join(plus_minus(found[f]) for f in FIGURES)
         out.append(f"| {given} | {kind} | {strength:g} | {method} | {cells} |")
     return "\n".join(out) + "\n"
-
-
-def shown(values: list[float]) -> str:
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3f}{spread}"
 
 
 def picture(result):

@@ -26,7 +26,7 @@ from jointdiff import config as cfg
 from jointdiff.evaluate.coherence import Direction, coherence
 from jointdiff.evaluate.frechet import frechet
 from jointdiff.evaluate.judge import build_judges, ceiling, train_judge
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
@@ -157,11 +157,7 @@ def table(result) -> str:
     columns = list(dict.fromkeys(k for kept in rows.values() for k in kept["figures"][0]))
     lines = [f"| model | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for name, kept in rows.items():
-        cells = []
-        for column in columns:
-            values = [f[column] for f in kept["figures"]]
-            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.fmean(values):.3f}{spread}")
+        cells = [plus_minus([f[column] for f in kept["figures"]]) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += [
         "",

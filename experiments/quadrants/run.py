@@ -26,7 +26,7 @@ from jointdiff import build
 from jointdiff.data.quadrants import QUADRANTS
 from jointdiff.data.sources import DIGITS
 from jointdiff.evaluate.judge import build_judges, ceiling, train_judge
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
@@ -167,7 +167,7 @@ def table(result) -> str:
     lines = [f"| question | at once | words first | one by one | {' | '.join(COLUMNS)} |", "|---|" + "---|" * 7]
     for question, published in PUBLISHED.items():
         asked = [[f[question + way] for f in result["figures"] if question + way in f] for way in WAYS]
-        here = [f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" if v else "" for v in asked]
+        here = [plus_minus(v) if v else "" for v in asked]
         lines.append(f"| {question} | {' | '.join(here)} | {' | '.join(f'{p:.3f}' for p in published)} |")
     lines += ["", "| left open | rarest | most frequent | KL to even, nats | of even draws |", "|---|---|---|---|---|"]
     for what, count in result["left_open"].items():

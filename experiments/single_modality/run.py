@@ -1,6 +1,6 @@
 """Does company cost a modality anything, or help it? Networks of one modality alone beside one of all, after equal core-minutes.
 
-    python experiments/single_modality/run.py --workdir=runs/single --num=200   # 90 minutes on one core; goes on where it stopped
+    python experiments/single_modality/run.py --workdir=runs/single           # 90 minutes on one core; goes on where it stopped
     python experiments/single_modality/run.py --workdir=runs/single --quick   # a minute
 
 The network, loss and optimizer of `digits` (a rate that stays), trained on all three modalities and on each alone. Of each of them,
@@ -56,7 +56,7 @@ def measured(model, name: str, judges, pairs, num: int, seed: int, how: dict) ->
 
 
 def main():
-    args = arguments(__doc__, "single", HERE, CONFIGS, num=500, seeds=3)
+    args = arguments(__doc__, "single", HERE, CONFIGS, num=200, seeds=3)
     num, minutes, how = (8, [0.02], {"steps": 2}) if args.quick else (args.num, list(MINUTES), {"steps": 18})
     if not train_each(args, CONFIGS, minutes):
         return

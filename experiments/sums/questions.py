@@ -8,7 +8,6 @@ Test digits that training never saw. Writes questions.json and questions.md besi
 
 import argparse
 import pathlib
-import statistics
 
 import torch
 from run import DIGITS, THINK, fits
@@ -17,7 +16,7 @@ from tqdm import tqdm
 import jointdiff
 from jointdiff import build
 from jointdiff.evaluate.judge import build_judges
-from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.record import Record, plus_minus
 
 HERE = pathlib.Path(__file__).parent
 WAYS = {"at once": {"leave_out": ["rationale"]}, "rationale first": {"order": THINK}}
@@ -52,7 +51,7 @@ def main():
     lines = ["| question | " + " | ".join(WAYS) + " |", "|---|" + "---|" * len(WAYS)]
     for question in result["ways"]["at once"][0]:
         shares = [[c[question][1] / c[question][0] for c in result["ways"][way]] for way in WAYS]
-        cells = [f"{statistics.fmean(s):.3f} ± {statistics.stdev(s):.3f}" for s in shares]
+        cells = [plus_minus(s) for s in shares]
         lines.append(f"| {question} | {' | '.join(cells)} |")
     (args.outdir / "questions.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

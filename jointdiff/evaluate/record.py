@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import statistics
 import subprocess
 
 import torch
@@ -38,3 +39,9 @@ class Record(dict):
 
     def save(self) -> None:
         write_atomically(self.path, lambda p: p.write_text(json.dumps(self, indent=1) + "\n"))
+
+
+def plus_minus(figures: list[float]) -> str:
+    """Mean ± standard deviation of a figure's seeds, as tables say it; of one seed the figure alone."""
+    spread = f" ± {statistics.stdev(figures):.3f}" if len(figures) > 1 else ""
+    return f"{statistics.fmean(figures):.3f}{spread}"
