@@ -447,7 +447,5 @@ def test_reading_leads_what_is_drawn_and_is_counted(model, monkeypatch):
         model.sample(given, reading={"audio": 5.0}, condition="replace", **how)
     with pytest.raises(ValueError, match="sight"):
         model.sample(given, reading={"sight": 5.0}, **how)
-    monkeypatch.setattr(
-        model.modalities["audio"], "exact", True, raising=False
-    )  # as arrays: their values may lie beyond
+    monkeypatch.setattr(model.modalities["audio"], "exact", True, raising=False)  # as of arrays, beyond the range
     assert model.sample(given, reading={"audio": 1e4}, **how)["audio"].abs().max() > 10
