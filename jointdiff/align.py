@@ -23,17 +23,19 @@ from .loss import Times
 
 
 @torch.no_grad()
-def teacher_features(judge, values, mirror: bool, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def teacher_features(
+    judge, values, mirror: bool, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """Features of stored items `(N, C_m, H, W)`, with `mirror` the mean with their mirror image's, centred, `(N, D)` float16.
 
-    `dtype` is the precision in which the judge looks.
+    `dtype` is the precision in which the judge looks, and `device` where.
     """
-    judge, parts = judge.to(memory_format=torch.channels_last), []
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+    judge, parts = judge.to(device, memory_format=torch.channels_last), []
+    with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
         for first in tqdm(range(0, len(values), 500), desc="teacher", unit="part", leave=False, disable=None):
-            x = restored(values[first : first + 500]).contiguous(memory_format=torch.channels_last)
+            x = restored(values[first : first + 500]).to(device, memory_format=torch.channels_last)
             seen = judge.features(x)
-            parts.append((seen + judge.features(x.flip(3))) / 2 if mirror else seen)
+            parts.append(((seen + judge.features(x.flip(3))) / 2 if mirror else seen).cpu())
     features = torch.cat(parts).float()
     return F.normalize(features - features.mean(0), dim=1).half()
 
@@ -54,7 +56,7 @@ class Alignment(nn.Module):
 class Teacher:
     """What the judges of `config.loss.align.modality` see in every training item, looked up once and kept."""
 
-    def __init__(self, config, modalities, pairs, dtype: torch.dtype, show=print):
+    def __init__(self, config, modalities, pairs, dtype: torch.dtype, device: torch.device, show=print):
         self.names, self.below = config.loss.align.modality.split("+"), config.loss.align.below
         unknown = [n for n in self.names if n not in modalities]
         if unknown:
@@ -64,19 +66,19 @@ class Teacher:
             )
         self.count, self.columns = len(modalities), [list(modalities).index(n) for n in self.names]
         self.scales = torch.tensor([config.modality[n].scale for n in self.names])
-        self.features = [self.look(config, n, modalities[n], pairs.values[n], dtype, show) for n in self.names]
+        self.features = [self.look(config, n, modalities[n], pairs.values[n], dtype, device, show) for n in self.names]
 
-    def look(self, config, name: str, modality, values, dtype, show) -> Stored:
+    def look(self, config, name: str, modality, values, dtype, device, show) -> Stored:
         show(f"looking at {name} as its judge does")
         judge, mirror = build_judge(config, name, modality), config.modality[name].mirror
         if not hasattr(judge, "features"):
             raise ValueError(f"{name!r} is read, not classified: it has no features to align to")
 
         def write(folder):
-            save_items(folder / "items.npy", len(values), [teacher_features(judge, values, mirror, dtype)])
+            save_items(folder / "items.npy", len(values), [teacher_features(judge, values, mirror, dtype, device)])
 
         weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
-        about = [weights, content(values), str(dtype), mirror, code(teacher_features, type(judge))]
+        about = [weights, content(values), str(dtype), device.type, mirror, code(teacher_features, type(judge))]
         return Stored(kept(build.cache_root(config), "features", about, write) / "items.npy")
 
     def head(self, network: nn.Module, seed: int) -> Alignment:
@@ -88,15 +90,16 @@ class Teacher:
             return Alignment(network.context.in_features, [f.shape[1] for f in self.features])
 
     def alone(self, rows: int, log_ratio: tuple[float, float], generator: torch.Generator) -> Times:
-        """Times of rows to be only looked at: each has one of the modalities alone, in turn, and half are without noise."""
+        """Times of rows to be only looked at: each has one of the modalities alone, in turn; half, and what would be too noisy to
+        count, are without noise."""
         mean, std = log_ratio
+        turn = torch.arange(rows) % len(self.columns)
         ratio = (mean + std * torch.randn(rows, generator=generator)).exp()
-        ratio = torch.where(torch.rand(rows, generator=generator) < 0.5, 0.0, ratio)
-        column = torch.tensor(self.columns)[torch.arange(rows) % len(self.columns)]
-        there = torch.zeros(rows, self.count, dtype=torch.bool).scatter_(1, column[:, None], True)
-        return Times(
-            torch.where(there, ratio[:, None], 1.0), there & False, ~there, torch.zeros(rows, dtype=torch.long)
-        )
+        clean = (torch.rand(rows, generator=generator) < 0.5) | (ratio / self.scales[turn] >= self.below)
+        column = torch.tensor(self.columns)[turn][:, None]
+        there = torch.zeros(rows, self.count, dtype=torch.bool).scatter_(1, column, True)
+        ratio = torch.where(there, torch.where(clean, 0.0, ratio)[:, None], 1.0)
+        return Times(ratio, there & False, ~there, torch.zeros(rows, dtype=torch.long))
 
     def wanted(self, index: dict, times: Times, rows: slice) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The features of some rows, K of `(B, D)`, and which of them count, `(B, K)`: of items there, with little noise."""

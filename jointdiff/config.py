@@ -81,8 +81,8 @@ def default() -> ConfigDict:
     c.loss.align.modality = ""
     c.loss.align.weight = 4.0
     c.loss.align.below = 2.0  # noise-to-signal ratio, in the modality's own units, up to which it does
-    # rows a step beside the batch that are only looked at, each of these modalities alone, half of them without noise: to see takes
-    # many rows, and to look costs half of what a whole row does
+    # items a step beside the batch that are only looked at, each of these modalities alone, half of them without noise: to see
+    # takes many, and to look costs half of what a whole row does
     c.loss.align.rows = 0
 
     c.optim = ConfigDict()
@@ -111,6 +111,9 @@ def default() -> ConfigDict:
     c.train.shard = ""
     c.train.recompute = False  # blocks keep no activations and run again for the gradient: less memory, more time
     c.train.compile = False  # torch.compile of the network
+    c.train.workers = (
+        0  # processes that prepare batches ahead, for a GPU that would wait for them; 0: none of their own
+    )
     c.train.ema = 0.9995  # decay of the averaged weights, after a warm-up
     c.train.log_every = 50
     c.train.checkpoint_every = 1000

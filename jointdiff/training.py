@@ -32,7 +32,7 @@ def fit(trainer: Trainer) -> bool:
         writer = SummaryWriter(trainer.workdir / "tensorboard", purge_step=trainer.step or None)
         if c.evaluate_every and trainer.step < c.steps:
             trainer.log("preparing the judges of coherence")
-            judges = build_judges(trainer.config, trainer.modalities, trainer.pairs)
+            judges = build_judges(trainer.config, trainer.modalities, trainer.batches.pairs)
             test = build.data(trainer.config, trainer.modalities, "test")
     stop = []  # from here on; what came before is quickly done again
     before = {s: signal.signal(s, lambda number, frame: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}

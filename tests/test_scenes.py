@@ -89,7 +89,7 @@ def test_rows_of_a_scene_train_and_are_judged(tmp_path, monkeypatch, quick_judge
     trainer = Trainer(c, tmp_path / "run")
     fit(trainer)
     model, data = trainer.model(), build.data(c, trainer.modalities, "test")
-    judges = build_judges(c, trainer.modalities, trainer.pairs)
+    judges = build_judges(c, trainer.modalities, trainer.batches.pairs)
     kept = [f.name.split("-")[0] for f in (tmp_path / "data" / "classifiers").iterdir()]
     assert kept == ["handwritten"]  # the digits' own judge
     assert (

@@ -36,7 +36,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
 def test_training_reads_the_same_from_files_and_from_memory(tmp_path, monkeypatch):
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
     trainer = Trainer(tiny(), tmp_path / "run")
-    pairs = trainer.pairs
+    pairs = trainer.batches.pairs
     memory = Pairs({n: v[:] for n, v in pairs.values.items()}, pairs.labels, pairs.seed)
     for a, b in zip(pairs.rows(1490, 30)[0].values(), memory.rows(1490, 30)[0].values()):
         assert torch.equal(a, b)
@@ -178,7 +178,7 @@ memory = torch.zeros(few, 4, 64, 64, dtype=torch.uint8)
 sources, seconds = {"files": held(Stored("bands.npy"), many), "memory": held(memory, few)}, {}
 for round in range(11):
     for place, pairs in sources.items():
-        trainer.pairs = pairs
+        trainer.batches.pairs = pairs
         began = time.perf_counter()
         trainer.update()
         seconds.setdefault(place, []).append(time.perf_counter() - began)
