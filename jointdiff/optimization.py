@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 
 class Average:
@@ -21,9 +22,10 @@ class Average:
 
 
 class Muon(torch.optim.Muon):
-    """Muon (Jordan et al. 2024) with Newton-Schulz iterations in fp32.
+    """Muon (Jordan et al. 2024) with Newton-Schulz iterations in fp32, on a GPU of all matrices of a shape together.
 
-    PyTorch's own run in bfloat16: on a CPU that only emulates it they take four times as long as all the rest of a step.
+    PyTorch's own run in bfloat16, one matrix after another: on a CPU that only emulates it they take four times as long as all the
+    rest of a step, and a GPU waits for some thousand small launches.
     """
 
     @torch.no_grad()
@@ -34,36 +36,52 @@ class Muon(torch.optim.Muon):
                 loss = closure()
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
-            for p in (p for p in group["params"] if p.grad is not None):
-                state = self.state[p]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(p.grad)
-                mean = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
-                update = orthogonal(p.grad.lerp(mean, momentum), group["ns_coefficients"], group["ns_steps"])
-                p.mul_(1 - lr * group["weight_decay"])
-                p.add_(update, alpha=-0.2 * lr * math.sqrt(max(p.shape)))  # the size of AdamW's
+            for params in together([p for p in group["params"] if p.grad is not None]):
+                updates = []
+                for p in params:
+                    state = self.state[p]
+                    if "momentum_buffer" not in state:
+                        state["momentum_buffer"] = torch.zeros_like(p.grad)
+                    mean = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
+                    updates.append(p.grad.lerp(mean, momentum))
+                how = group["ns_coefficients"], group["ns_steps"]
+                stacked = torch.stack(updates) if len(updates) > 1 else updates[0][None]
+                updates = orthogonal(stacked, *how).unbind()
+                size = -0.2 * lr * math.sqrt(max(params[0].shape))  # of AdamW's
+                torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
+                torch._foreach_add_(params, updates, alpha=size)
         return loss
 
 
+def together(params: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Matrices that are gone through at once: on a GPU all of a shape, but for those whose weights are divided."""
+    groups: dict = {}
+    for p in params:
+        alone = not p.is_cuda or isinstance(p, DTensor)
+        groups.setdefault(id(p) if alone else p.shape, []).append(p)
+    return list(groups.values())
+
+
 def orthogonal(matrix: torch.Tensor, coefficients=(3.4445, -4.775, 2.0315), steps: int = 5) -> torch.Tensor:
-    """U f(S) V for a matrix U S V: f is a x + b x^3 + c x^5 applied `steps` times to S / |S|, between about .7 and 1.2.
+    """U f(S) V for a matrix U S V, or `(N, rows, columns)` of them: f is a x + b x^3 + c x^5 applied `steps` times to S / |S|,
+    between about .7 and 1.2.
 
     All factors a + b A + c A^2 with A = X X^T commute, so that the small square A is iterated on alone, and X is multiplied
     by their product once.
     """
     a, b, c = coefficients
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / x.norm().clamp(min=1e-7)
-    square, scale, rest = x @ x.T, 1.0, None  # the product so far is scale I + rest
+    x = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    square, scale, rest = x @ x.mT, 1.0, None  # the product so far is scale I + rest
     for step in range(steps):
-        apart = torch.addmm(square, square, square, beta=b, alpha=c)  # from a I
-        rest = scale * apart if rest is None else torch.addmm(a * rest + scale * apart, apart, rest)
+        apart = b * square + c * (square @ square)  # from a I
+        rest = scale * apart if rest is None else a * rest + scale * apart + apart @ rest
         scale *= a
         if step < steps - 1:
-            left = torch.addmm(square, apart, square, beta=a)
-            square = torch.addmm(left, left, apart, beta=a)
-    x = torch.addmm(x, rest, x, beta=scale)
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+            left = a * square + apart @ square
+            square = a * left + left @ apart
+    x = scale * x + rest @ x
+    return x.mT if matrix.shape[-2] > matrix.shape[-1] else x
 
 
 def optimizers(
@@ -71,7 +89,7 @@ def optimizers(
 ) -> list[torch.optim.Optimizer]:
     """AdamW, or Muon (Jordan et al. 2024) for the matrices inside the network with AdamW for all else, `beside` too.
 
-    `fast` says whether the hardware multiplies in bfloat16.
+    `fast` says whether PyTorch's own Muon is fast: on a CPU that multiplies in bfloat16.
     """
     if c.name not in ("adamw", "muon"):
         raise ValueError(f"unknown optimizer {c.name!r}; there are adamw, muon")

@@ -89,8 +89,8 @@ class Trainer:
         self.batches = Batches(config, self.layout, self.replayed(pairs, old) if c.replay.share else pairs, teacher)
         self.objective = spread(Objective(self.denoiser, self.alignment, elder), c, self.device)
         self.divided = sharding.divided(self.objective)
-        native = build.precision("auto", self.device) == torch.bfloat16
-        self.optimizers = optimizers(network, config.optim, self.alignment, native)
+        fast = self.device.type == "cpu" and build.precision("auto", self.device) == torch.bfloat16
+        self.optimizers = optimizers(network, config.optim, self.alignment, fast)
         self.average = Average(network, c.ema)
         self.weights = build.weights(config).to(self.device)
         self.step = 0
