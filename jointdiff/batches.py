@@ -1,7 +1,8 @@
 """What the steps of training are made of: rows, times and noise, on the CPU, some of it prepared ahead by processes of its own.
 
 Every random draw of step k comes from the stream (seed, k), and row j of the data from (seed, j), so a batch is a pure function of
-its step: who prepares it makes no difference to the bit.
+its step: who prepares it makes no difference to the bit. Noise alone is drawn where it is added: the processors beside a GPU would
+be too slow for it.
 """
 
 import itertools
@@ -32,6 +33,13 @@ class Part(NamedTuple):
     counts: torch.Tensor
     more: tuple[torch.Tensor, Times, torch.Tensor] | None
 
+    def to(self, device: torch.device) -> "Part":
+        """What the network needs, there."""
+        here = lambda v: v.to(device, non_blocking=True)
+        x_0, times, eps, taught, wanted, counts, more = self
+        more = more and (here(more[0]), more[1], here(more[2]))
+        return Part(here(x_0), times, here(eps), here(taught), [here(w) for w in wanted], here(counts), more)
+
 
 class Batch(NamedTuple):
     """A step's: the parts that this process accumulates, and the seed of what is random in the network."""
@@ -53,7 +61,8 @@ def divisible(config) -> None:
 class Batches:
     """`batches[step]` is this process's share of a step; `at(step)` the same, prepared ahead by `config.train.workers`."""
 
-    def __init__(self, config, layout, pairs, teacher=None):
+    def __init__(self, config, layout, pairs, teacher=None, device: torch.device | None = None):
+        self.gpu = device if device and device.type == "cuda" else None
         self.config, self.layout, self.pairs, self.teacher = config, layout, pairs, teacher
         self.patterns, self.moves = build.patterns(config, layout), build.moves(config)
         self.rank, self.world = processes.rank(), processes.world()
@@ -62,14 +71,28 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step. Steps that follow each other are prepared ahead, where there are workers."""
-        c = self.config.train
-        if not c.workers:
-            return self[step]
+        workers = self.config.train.workers
+        if not workers:
+            return self.drawn(self[step], step)
         if self.coming is None or step != self.next:
-            how = {"num_workers": c.workers, "collate_fn": _as_it_is, "multiprocessing_context": "fork"}
-            self.coming = iter(DataLoader(self, batch_size=None, sampler=itertools.count(step), **how))
+            how = {"num_workers": workers, "collate_fn": _as_it_is, "multiprocessing_context": "fork"}
+            loader = DataLoader(self, None, sampler=itertools.count(step), pin_memory=bool(self.gpu), **how)
+            self.coming = iter(loader)
         self.next = step + 1
-        return next(self.coming)
+        return self.drawn(next(self.coming), step)
+
+    def drawn(self, batch: Batch, step: int) -> Batch:
+        """With the noise that a GPU draws, for all rows of the step, of which this process takes its own."""
+        if not self.gpu:
+            return batch
+        generator = torch.Generator(self.gpu).manual_seed(stream(self.config.seed, 32, step).initial_seed())
+        rows = self.config.train.batch, self.config.loss.align.rows
+        noise = [torch.randn(n, *self.layout.shape, generator=generator, device=self.gpu) for n in rows]
+        eps, seen = (n.chunk(self.world)[self.rank].chunk(len(batch.parts)) if len(n) else None for n in noise)
+        parts = [p._replace(eps=e) for p, e in zip(batch.parts, eps)]
+        if seen:
+            parts = [p._replace(more=(*p.more[:2], e)) for p, e in zip(parts, seen)]
+        return Batch(parts, batch.seed)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "coming": None}  # processes are nobody else's
@@ -85,7 +108,7 @@ class Batches:
         times = self.patterns.draw(c.batch, len(self.layout.names), generator, present, own)
         taught = self.pairs.replayed(at, share) if c.replay.share else torch.zeros(share, dtype=torch.bool)
         x_0 = self.moved(self.layout.pack(values), times, own, c.batch, stream(seed, 33, step))
-        eps = SampleNoise(seed, share, self.layout.shape, at, more=(32,))()
+        eps = torch.empty(share) if self.gpu else SampleNoise(seed, share, self.layout.shape, at, more=(32,))()
         inside = int(torch.randint(2**62, (1,), generator=generator)) + self.rank
         parts, size = [], share // c.accumulate
         for part in range(c.accumulate):
@@ -108,7 +131,7 @@ class Batches:
         generator = stream(c.seed, 34, step)
         times = self.teacher.alone(rows, c.loss.log_ratio.absent, generator)[own]
         place, turned = torch.rand(2, rows, generator=generator)[:, own]
-        eps = torch.randn(rows, *self.layout.shape, generator=generator)[own]
+        eps = torch.empty(size) if self.gpu else torch.randn(rows, *self.layout.shape, generator=generator)[own]
         values = {n: torch.zeros(size, count, *self.layout.grid) for n, count in self.layout.channels.items()}
         index = {n: torch.full((size,), -1) for n in values}
         for name in self.teacher.names:

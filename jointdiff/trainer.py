@@ -86,7 +86,9 @@ class Trainer:
         elder = (
             Elder(old.denoiser.to(self.device), self.layout) if old and c.replay.share and c.replay.teacher else None
         )
-        self.batches = Batches(config, self.layout, self.replayed(pairs, old) if c.replay.share else pairs, teacher)
+        self.batches = Batches(
+            config, self.layout, self.replayed(pairs, old) if c.replay.share else pairs, teacher, self.device
+        )
         self.objective = spread(Objective(self.denoiser, self.alignment, elder), c, self.device)
         self.divided = sharding.divided(self.objective)
         fast = self.device.type == "cpu" and build.precision("auto", self.device) == torch.bfloat16
@@ -164,16 +166,13 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
-        here = lambda v: v.to(self.device)
         losses, far = [], []
         for number, part in enumerate(batch.parts, 1):
-            more = part.more and (here(part.more[0]), part.more[1], here(part.more[2]))
+            x_0, times, eps, taught, wanted, counts, more = part.to(self.device)
             with gathering(self.objective, last=number == c.accumulate):
-                loss, apart = self.objective(
-                    here(part.x_0), part.times, here(part.eps), [here(w) for w in part.wanted], here(part.taught), more
-                )
+                loss, apart = self.objective(x_0, times, eps, wanted, taught, more)
                 # the mean over the whole batch: processes are averaged, parts are added
-                total = (loss * self.weights).sum() + self.config.loss.align.weight * (apart * here(part.counts)).sum()
+                total = (loss * self.weights).sum() + self.config.loss.align.weight * (apart * counts).sum()
                 total.div(c.batch // self.world).backward()
             losses.append(loss.detach())
             far.append(apart.detach())
