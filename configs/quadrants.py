@@ -6,12 +6,14 @@ Three rows of four lack one or two of their views. The backgrounds are pictures 
 root. 9000 steps of 0.8 s on one core of an AMD EPYC that knows bfloat16.
 """
 
-from jointdiff.config import default, modality
+from jointdiff.config import changed, default, modality
 
 VIEWS = ("view0", "view1", "view2")
 
 
-def get_config():
+def get_config(variant=""):
+    if variant not in ("", "long"):
+        raise ValueError(f"unknown variant {variant!r}; there is 'long'")
     c = default()
     c.data.scene.name = "quadrants"
     c.data.grid = (64, 64)
@@ -37,6 +39,9 @@ def get_config():
     # then what a view shows is seen long before the loss alone would need it
     taught = {"loss.align.modality": "+".join(VIEWS), "loss.align.weight": 2.0}
     c.train.stages = ({**taught, "optim.decay": 0.6, "train.steps": 7000},)
+    if variant:
+        c = changed(c, {**taught, "optim.decay": 0.6, "train.stages": ()})
+        c.train.batch, c.train.compile, c.train.workers, c.train.steps = 256, True, 4, 20000
     # chosen on training rows
     c.sample.guidance, c.sample.guidance_between = 2.0, (0.2, 0.8)
     c.sample.steps, c.sample.lowest = 12, 0.3

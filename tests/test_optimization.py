@@ -65,3 +65,23 @@ def test_muon_in_fp32_is_pytorchs_but_for_bfloat16():
         moved.append(p.detach() - start)
         assert set(optimizer.state[p]) == {"momentum_buffer"}  # a checkpoint goes on on either
     assert (moved[0] - moved[1]).norm() < 0.02 * moved[1].norm()
+
+
+def test_all_matrices_of_a_shape_move_together_as_they_move_alone(monkeypatch):
+    g, moved = torch.Generator().manual_seed(2), []
+    start = [torch.randn(shape, generator=g) for shape in [(6, 9), (9, 6), (6, 9), (5, 5), (6, 9)]]
+    gradients = [[torch.randn(p.shape, generator=g) for p in start] for _ in range(3)]
+    for of_a_shape in (False, True):
+        if of_a_shape:  # as on a GPU
+            groups = lambda params: [
+                [p for p in params if p.shape == s] for s in dict.fromkeys(p.shape for p in params)
+            ]
+            monkeypatch.setattr("jointdiff.optimization.together", groups)
+        params = [torch.nn.Parameter(p.clone()) for p in start]
+        optimizer = Muon(params, lr=0.01, weight_decay=0.1)
+        for step in gradients:
+            for p, gradient in zip(params, step):
+                p.grad = gradient.clone()
+            optimizer.step()
+        moved.append([p.detach() - before for p, before in zip(params, start)])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*moved, strict=True)) and moved[0][0].abs().max() > 0.01
