@@ -1,4 +1,4 @@
-"""What the steps of training are made of: rows, times and noise, on the CPU, some of it prepared ahead by processes of its own.
+"""What the steps of training are made of: rows, times and noise, prepared ahead by processes of their own where wanted.
 
 Every random draw of step k comes from the stream (seed, k), and row j of the data from (seed, j), so a batch is a pure function of
 its step: who prepares it makes no difference to the bit. Noise alone is drawn where it is added: the processors beside a GPU would

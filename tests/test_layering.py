@@ -22,7 +22,7 @@ ORDER = [
     {"analytic", "loss", "samplers", "results"},
     {"condition", "objective"},
     {"build", "likelihood"},
-    {"plan", "order", "inference", "best"},
+    {"batches", "plan", "order", "inference", "best"},
     {"model"},
     {"state"},
     {"evaluate", "generate", "hub", "search", "votes"},
