@@ -94,9 +94,6 @@ class Batches:
             parts = [p._replace(more=(*p.more[:2], e)) for p, e in zip(parts, seen)]
         return Batch(parts, batch.seed)
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "coming": None}  # processes are nobody else's
-
     def __getitem__(self, step: int) -> Batch:
         # of a batch each process draws its own rows alone; what is drawn for a row does not depend on how many there are
         c, seed = self.config.train, self.config.seed
