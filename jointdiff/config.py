@@ -96,6 +96,7 @@ def default() -> ConfigDict:
 
     c.train = ConfigDict()
     c.train.steps = 20000
+    c.train.minutes = 0.0  # for all of training: `steps` becomes what there is time for; 0: they stay as they are
     # weights to start from: a workdir, a safetensors file or the name of shipped ones; new when empty
     c.train.init = ""
     # of a run that starts from other weights: which share of the rows the model there draws itself, of how many drawn once, and

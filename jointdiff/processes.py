@@ -38,6 +38,15 @@ def meet() -> None:
         dist.barrier()
 
 
+def agreed(number: int, device: torch.device) -> int:
+    """The first process's number, for all of them."""
+    if world() == 1:
+        return number
+    told = torch.tensor(number, device=device)
+    dist.broadcast(told, 0)
+    return int(told)
+
+
 def gathered(mine: dict) -> dict[Any, Any]:
     """The union of every process's dict, in the order of its keys."""
     if world() == 1:

@@ -24,7 +24,7 @@ from .optimization import Average, optimizers, rate
 # fields that may change in a run: they are no part of its training
 FREE = (
     *("data.root:", "data.on_error:", "sample.", "train.shard:", "train.recompute:", "train.compile:"),
-    *("train.workers:", "train.checkpoint_every:", "train.keep:", "train.log_every:"),
+    *("train.minutes:", "train.workers:", "train.checkpoint_every:", "train.keep:", "train.log_every:"),
 )
 
 
@@ -60,6 +60,8 @@ class Trainer:
             torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         )
         saved = state.load_checkpoint(self.workdir)
+        if saved and c.minutes:  # as many steps as were found then
+            c.steps = cfg.from_json(saved["config"]).train.steps
         if saved:
             refuse_changes(self.workdir, cfg.complete(cfg.from_json(saved["config"])), config)
         self.modalities = build.modalities(config)

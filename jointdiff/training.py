@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from . import build, state
+from . import build, processes, state
 from . import config as cfg
 from .evaluate.judge import build_judges
 from .files import write_atomically
@@ -28,7 +28,7 @@ def fit(trainer: Trainer) -> bool:
         from torch.utils.tensorboard import SummaryWriter
 
         trainer.workdir.mkdir(parents=True, exist_ok=True)
-        write_atomically(trainer.workdir / "config.json", lambda p: p.write_text(cfg.to_json(trainer.config)))
+        keep_config(trainer)
         writer = SummaryWriter(trainer.workdir / "tensorboard", purge_step=trainer.step or None)
         if c.evaluate_every and trainer.step < c.steps:
             trainer.log("preparing the judges of coherence")
@@ -41,9 +41,12 @@ def fit(trainer: Trainer) -> bool:
         total=c.steps, initial=trainer.step, disable=trainer.rank > 0 or not terminal, unit="step", dynamic_ncols=True
     )
     history, began, began_at = [], time.monotonic(), trainer.step
+    deadline = Deadline(trainer) if c.minutes and (not trainer.step or c.steps == Deadline.OPEN) else None
     try:
         while trainer.step < c.steps and not stopping(trainer, stop):
             history.append(trainer.update())
+            if deadline:
+                bar.total = deadline.fit()
             bar.update()
             if trainer.step % c.log_every == 0:
                 line = log_losses(writer, trainer.layout, history, trainer.step)
@@ -65,6 +68,7 @@ def fit(trainer: Trainer) -> bool:
     finally:
         bar.close()
         if writer:
+            keep_config(trainer)
             writer.close()
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -75,6 +79,34 @@ def fit(trainer: Trainer) -> bool:
             f"done: {c.steps} steps in {clock(time.monotonic() - began)}; sample with --mode=sample --workdir={trainer.workdir}"
         )
     return not stop
+
+
+def keep_config(trainer: Trainer) -> None:
+    write_atomically(trainer.workdir / "config.json", lambda p: p.write_text(cfg.to_json(trainer.config)))
+
+
+class Deadline:
+    """As many steps as `config.train.minutes` have room for, found after the first `WARM` ones and corrected while the rate is
+    flat: so the run is the one that was told as many from the beginning."""
+
+    WARM, OPEN = 20, 10**9  # steps; and how many they are until that is found
+
+    def __init__(self, trainer: Trainer):
+        self.trainer, self.first, self.began, self.warm = trainer, trainer.step, time.monotonic(), 0.0
+        trainer.config.train.steps = self.OPEN
+
+    def fit(self) -> int:
+        """To be called after every step; the steps of the run."""
+        c, step, now = self.trainer.config, self.trainer.step, time.monotonic()
+        timed = step - self.first - self.WARM
+        if timed <= 0:
+            self.warm = now
+        elif timed % 10 == 0:
+            left = self.began + 60 * c.train.minutes - now
+            steps = processes.agreed(step + max(0, int(left * timed / (now - self.warm))), self.trainer.device)
+            if c.train.steps == self.OPEN or step < (1 - c.optim.decay) * min(steps, c.train.steps):
+                c.train.steps = steps
+        return c.train.steps
 
 
 def stopping(trainer: Trainer, stop: list) -> bool:
@@ -92,6 +124,9 @@ def run(config, workdir: pathlib.Path) -> Trainer:
     Of a config with `train.stages` the last one runs in `workdir`, those before it in its folders `stage_1`, `stage_2`, ...
     """
     configs, before = cfg.staged(config), None
+    if config.train.minutes:  # each has its share of them
+        share = config.train.minutes / sum(c.train.steps for c in configs)
+        configs = [cfg.changed(c, {"train.minutes": share * c.train.steps}) for c in configs]
     for number, stage in enumerate(configs, 1):
         last = number == len(configs)
         folder = pathlib.Path(workdir) if last else pathlib.Path(workdir) / f"stage_{number}"

@@ -1,6 +1,7 @@
 """The training loop, with the embedded data made tiny."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from jointdiff import build, hub, state
 from jointdiff import config as cfg
 from jointdiff.build import precision
 from jointdiff.trainer import NotFinite, Trainer
-from jointdiff.training import fit, for_minutes
+from jointdiff.training import fit, for_minutes, run
 
 
 def tiny(**train):
@@ -219,6 +220,23 @@ def test_training_for_minutes_goes_on_where_it_stopped(tmp_path, monkeypatch):
     (tmp_path / "run" / "minutes.json").unlink()  # of a checkpoint that nothing is known about
     with pytest.raises(ValueError, match=f"does not say how many minutes there were before step {whole.step}; delete"):
         for_minutes(tiny(), [0.002, 1.0], tmp_path)
+
+
+def test_training_takes_the_minutes_it_has_and_is_the_run_of_as_many_steps(tmp_path):
+    trainer = Trainer(tiny(minutes=0.1, checkpoint_every=40), tmp_path / "timed")
+    began = time.monotonic()
+    assert fit(trainer)
+    assert 4 < time.monotonic() - began < 9
+    steps = state.load_checkpoint(tmp_path / "timed")["step"]
+    assert steps > 40 and cfg.from_json((tmp_path / "timed" / "config.json").read_text()).train.steps == steps
+    told = train(tiny(steps=steps), tmp_path / "told")["ema"]
+    assert equal(told, state.load_checkpoint(tmp_path / "timed")["ema"])
+    assert Trainer(tiny(minutes=0.1), tmp_path / "timed").config.train.steps == steps  # no others when it goes on
+    staged = tiny(minutes=0.06)
+    staged.train.stages = ({"train.steps": 40},)
+    began = time.monotonic()
+    run(staged, tmp_path / "staged")
+    assert 2 < time.monotonic() - began < 9 and staged.train.minutes == 0.06
 
 
 def test_precision_is_settable():
