@@ -2,7 +2,9 @@
 
 import json
 import os
+import runpy
 import sys
+import types
 
 import PIL.Image
 import pytest
@@ -182,6 +184,34 @@ def test_asked(tmp_path, tiny_model):
     assert [(r["given"], r["evaluations"]) for r in rows] == [(n, e) for n in ("image", "audio") for e in (2, 4, 16)]
     assert all(f["all"] <= f["text"] and r["given"] not in f for r in rows for f in r["figures"])
     assert quick(*arguments, script="asked.py") == table  # nothing was left to do
+
+
+def test_what_is_heard_lowers_the_error_by_what_it_says(tmp_path, tiny_model):
+    """Two numbers with a correlation of .8, estimated exactly."""
+    from jointdiff.analytic import gaussian
+    from jointdiff.layout import Layout
+    from jointdiff.sde import VP
+
+    heard = runpy.run_path(str(FOLDER / "any_direction" / "heard.py"))
+    count, sde = 20000, VP()
+    joint = gaussian(torch.zeros(2), torch.tensor([[1.0, 0.8], [0.8, 1.0]]))
+    exact = joint.denoiser(sde)
+    estimate = lambda self, x, t: exact(x.double(), t)
+    denoiser = type("Exact", (), {"sde": sde, "data_std": torch.ones(2), "__call__": estimate})()
+    model = types.SimpleNamespace(layout=Layout({"a": 1, "b": 1}, (1, 1)), denoiser=denoiser)
+    draw = lambda seed: (
+        joint.sample(count, torch.Generator().manual_seed(seed)).float().view(count, 2, 1, 1).split(1, 1)
+    )
+    right, wrong = (dict(zip("ab", draw(seed))) for seed in (0, 1))
+    for level in (0.5, 2.0):
+        found = heard["errors"](model, right, wrong, "a", "b", level, 0)
+        posterior = lambda variance, level=level: 1 / (1 / variance + 1 / level**2)
+        weight = posterior(0.36) / 0.36 * 0.8  # of what is given, in the estimate
+        wanted = {"none": posterior(1), "right": posterior(0.36), "wrong": posterior(0.36) + 2 * weight**2}
+        assert found == pytest.approx(wanted, rel=0.05)
+    arguments = ["any_direction", tmp_path, f"--model={tiny_model}", "--given=text", "--drawn=image"]
+    table = quick(*arguments, script="heard.py")
+    assert table.count("\n| ") == 6 and quick(*arguments, script="heard.py") == table  # nothing was left to do
 
 
 FOUR = """

@@ -1,6 +1,6 @@
 """What people would have typed instead: coherence on the data of `digits` against core-minutes of training, side by side.
 
-    python experiments/baselines/run.py --workdir=runs/baselines           # two and a half to three hours on one core
+    python experiments/baselines/run.py --workdir=runs/baselines           # about two hours on one core
     python experiments/baselines/run.py --workdir=runs/baselines --quick   # seconds
 
 Contenders, at batches of 64 rows, one thread, all with a rate that stays:
@@ -129,11 +129,11 @@ CONTENDERS = {
     "jointdiff": Contender((4, 8, 12, 16, 24)),
     "one time": Contender((8, 16, 24), on_digits(ONE_TIME), {**REPLACE, "steps": 18}),
     "score_sde": Contender(
-        (24, 48),
+        (24,),
         on_digits(SCORE_SDE, {"backbone.unet.widths": SMALL_WIDTHS}),
         {**REPLACE, "sampler": "predictor_corrector", "steps": 50},
     ),
-    "diffusers": Contender((24, 48), sampling={"steps": 50}, peer=Diffusers),
+    "diffusers": Contender((24,), sampling={"steps": 50}, peer=Diffusers),
 }
 
 
