@@ -108,7 +108,7 @@ def seeing(c):
 
 
 def drawing(c):
-    """A run after that: photographs are drawn from everything else, at low noise too, where it is decided whether their class shows."""
+    """A run after that, at lower noise: photographs are drawn from everything else, and lose what they show on the last steps."""
     c = seeing(c)
     c.data.missing = 0.15
     c.loss.pattern.joint, c.loss.pattern.conditional = 0.2, 0.45
