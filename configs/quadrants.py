@@ -2,7 +2,7 @@
 
 python -m jointdiff.main --config=configs/quadrants.py --workdir=runs/quadrants
 
-And, from there, a run that reads views with noise, with one and a half that are only looked at beside every row:
+And, from there, a run that reads views with noise, with three that are only looked at beside four rows:
 
 python -m jointdiff.main --config=configs/quadrants.py:seeing --config.train.init=runs/quadrants --workdir=runs/seeing
 
@@ -54,7 +54,7 @@ def get_config(variant=""):
         c.loss.log_ratio.independent = (1.4, 1.6)
         c.loss.given.update(dict.fromkeys(VIEWS, 2.0))
         c.loss.weight.digit, c.loss.weight.quadrant = 1.5, 0.6
-        c.loss.align.rows, c.loss.align.below = 96, 10.0
+        c.loss.align.rows, c.loss.align.below = 48, 10.0
         c.optim.warmup, c.optim.matrix_lr, c.train.steps = 50, 3e-3, 3000
     # chosen on training rows
     c.sample.guidance, c.sample.guidance_between = 2.0, (0.2, 0.8)
