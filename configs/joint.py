@@ -13,10 +13,6 @@ python -m jointdiff.main --config=configs/joint.py:noisy --config.train.init=run
 and one that looks at two photographs more for every row:
 
 python -m jointdiff.main --config=configs/joint.py:seeing --config.train.init=runs/noisy --workdir=runs/seeing
-
-and one that learns to draw photographs, which are lost at low noise; `long` is the same for a GPU, in large batches:
-
-python -m jointdiff.main --config=configs/joint.py:drawing --config.train.init=runs/seeing --workdir=runs/drawing
 """
 
 import itertools
@@ -107,30 +103,4 @@ def seeing(c):
     return c
 
 
-def drawing(c):
-    """A run after that, at lower noise: photographs are drawn from everything else, and lose what they show on the last steps."""
-    c = seeing(c)
-    c.data.missing = 0.15
-    c.loss.pattern.joint, c.loss.pattern.conditional = 0.2, 0.45
-    c.loss.pattern.independent, c.loss.pattern.absent = 0.15, 0.2
-    for pattern in c.loss.log_ratio:
-        c.loss.log_ratio[pattern] = (0.5, 1.8)
-    c.loss.given = {
-        "+".join(s): 0.3 if "picture" in s else 1.0 for k in (1, 2, 3) for s in itertools.combinations(PARTS, k)
-    }
-    c.loss.given.update({"picture": 5.0, "text": 6.0, "digit": 3.0, "audio": 3.0})
-    c.loss.weight = {"digit": 1.0, "picture": 3.0, "text": 3.0, "audio": 1.5}
-    c.loss.align.rows, c.optim.decay, c.train.steps = 0, 0.8, 6000
-    return c
-
-
-def long(c):
-    """That, on a GPU: in batches of 512 beside as many photographs that are looked at."""
-    c = drawing(c)
-    c.loss.align.rows, c.optim.warmup, c.optim.decay = 512, 200, 0.7
-    c.train.batch, c.train.compile, c.train.workers = 512, True, 6
-    c.train.ema, c.train.steps = 0.9995, 20000
-    return c
-
-
-VARIANTS = {"drawing": drawing, "long": long, "reading": reading, "noisy": noisy, "seeing": seeing}
+VARIANTS = {"reading": reading, "noisy": noisy, "seeing": seeing}

@@ -12,14 +12,14 @@ from jointdiff.config import default, modality
 
 
 def get_config(variant=""):
-    if variant not in ("", "half", "long"):
-        raise ValueError(f"unknown variant {variant!r}; there are 'half' and 'long'")
+    if variant not in ("", "half"):
+        raise ValueError(f"unknown variant {variant!r}; there is 'half'")
     c = default()
     c.data.grid = (28, 28)
     c.data.modalities = tuple(f"view{i}" for i in range(5))
     for i, name in enumerate(c.data.modalities):
         c.modality[name] = modality("image", "polymnist", {"mode": "RGB"}, {"view": i})
-    c.data.missing = 0.5 if variant == "half" else 0.0
+    c.data.missing = 0.5 if variant else 0.0
     c.backbone.unet.widths, c.backbone.unet.blocks = (96, 192), (2, 2)
     c.backbone.unet.attention = (False, True)
     c.backbone.blank = True
@@ -30,8 +30,6 @@ def get_config(variant=""):
     c.train.steps = 8000
     c.train.ema = 0.999
     c.train.evaluate_every = 2000
-    if variant == "long":
-        c.train.batch, c.train.compile, c.train.workers, c.train.steps = 512, True, 4, 20000
     # chosen on training rows
     c.sample.guidance, c.sample.guidance_between, c.sample.lowest = 3.0, (0.2, 0.98), 0.2
     return c

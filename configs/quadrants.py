@@ -16,8 +16,8 @@ VIEWS = ("view0", "view1", "view2")
 
 
 def get_config(variant=""):
-    if variant not in ("", "long", "seeing"):
-        raise ValueError(f"unknown variant {variant!r}; there are 'long' and 'seeing'")
+    if variant not in ("", "seeing"):
+        raise ValueError(f"unknown variant {variant!r}; there is 'seeing'")
     c = default()
     c.data.scene.name = "quadrants"
     c.data.grid = (64, 64)
@@ -43,10 +43,7 @@ def get_config(variant=""):
     # then what a view shows is seen long before the loss alone would need it
     taught = {"loss.align.modality": "+".join(VIEWS), "loss.align.weight": 2.0}
     c.train.stages = ({**taught, "optim.decay": 0.6, "train.steps": 7000},)
-    if variant == "long":
-        c = changed(c, {**taught, "optim.decay": 0.6, "train.stages": ()})
-        c.train.batch, c.train.compile, c.train.workers, c.train.steps = 256, True, 4, 20000
-    if variant == "seeing":
+    if variant:
         c = changed(c, {**taught, "optim.decay": 0.8, "train.stages": ()})
         c.data.missing = 0.2
         c.loss.pattern.joint, c.loss.pattern.conditional = 0.15, 0.35
