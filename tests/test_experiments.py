@@ -214,6 +214,17 @@ def test_what_is_heard_lowers_the_error_by_what_it_says(tmp_path, tiny_model):
     assert table.count("\n| ") == 6 and quick(*arguments, script="heard.py") == table  # nothing was left to do
 
 
+@pytest.mark.slow
+def test_little_noise_takes_little_of_what_is_shown(tmp_path, tiny_model):
+    arguments = ["any_direction", tmp_path, f"--model={tiny_model}", "--given=text", "--drawn=image"]
+    table = quick(*arguments, script="kept.py")
+    found = json.loads((tmp_path / "out" / "kept.json").read_text())["levels"]
+    kept = [sum(f["with"] + f["alone"] for f in figures) / 4 for figures in found.values()]
+    far = [sum(f["with, Frechet"] + f["alone, Frechet"] for f in figures) for figures in found.values()]
+    assert kept[0] > 0.5 > kept[-1] and far[0] < far[-1]
+    assert quick(*arguments, script="kept.py") == table  # nothing was left to do
+
+
 FOUR = """
 import runpy
 from jointdiff.config import modality
