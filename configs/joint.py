@@ -114,8 +114,8 @@ def drawing(c):
     c.data.missing = 0.15
     c.loss.pattern.joint, c.loss.pattern.conditional = 0.2, 0.45
     c.loss.pattern.independent, c.loss.pattern.absent = 0.15, 0.2
-    for pattern in c.loss.log_ratio:
-        c.loss.log_ratio[pattern] = (0.5, 1.8)
+    c.loss.log_ratio.joint = c.loss.log_ratio.conditional = (-0.9, 1.2)
+    c.loss.log_ratio.independent = c.loss.log_ratio.absent = (1.2, 1.8)
     c.loss.given = {
         "+".join(s): 0.3 if "picture" in s else 1.0 for k in (1, 2, 3) for s in itertools.combinations(PARTS, k)
     }
