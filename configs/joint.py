@@ -13,10 +13,6 @@ python -m jointdiff.main --config=configs/joint.py:noisy --config.train.init=run
 and one that looks at two photographs more for every row:
 
 python -m jointdiff.main --config=configs/joint.py:seeing --config.train.init=runs/noisy --workdir=runs/seeing
-
-and one that learns the details of photographs, in which what they show was lost:
-
-python -m jointdiff.main --config=configs/joint.py:drawing --config.train.init=runs/seeing --workdir=runs/drawing
 """
 
 import itertools
@@ -107,22 +103,4 @@ def seeing(c):
     return c
 
 
-def drawing(c):
-    """A run after that, at lower noise and with a path at full resolution: there photographs lose what they are to show."""
-    c = seeing(c)
-    c.backbone.unet.detail = 32
-    c.data.missing = 0.15
-    c.loss.pattern.joint, c.loss.pattern.conditional = 0.2, 0.45
-    c.loss.pattern.independent, c.loss.pattern.absent = 0.15, 0.2
-    c.loss.log_ratio.joint = c.loss.log_ratio.conditional = (-0.9, 1.2)
-    c.loss.log_ratio.independent = c.loss.log_ratio.absent = (1.2, 1.8)
-    c.loss.given = {
-        "+".join(s): 0.3 if "picture" in s else 1.0 for k in (1, 2, 3) for s in itertools.combinations(PARTS, k)
-    }
-    c.loss.given.update({"picture": 5.0, "text": 6.0, "digit": 3.0, "audio": 3.0})
-    c.loss.weight = {"digit": 1.0, "picture": 3.0, "text": 3.0, "audio": 1.5}
-    c.loss.align.rows, c.optim.decay, c.train.steps = 0, 0.8, 3500
-    return c
-
-
-VARIANTS = {"drawing": drawing, "reading": reading, "noisy": noisy, "seeing": seeing}
+VARIANTS = {"reading": reading, "noisy": noisy, "seeing": seeing}

@@ -55,7 +55,6 @@ def default() -> ConfigDict:
         0  # channels of every frame of a film, by weights that all share; 0: frames are channels
     )
     c.backbone.unet.frame_level = 1  # the level on which frames meet the rest
-    c.backbone.unet.detail = 0  # channels of a path at full resolution, for what is smaller than a patch; 0: none
     c.backbone.tokens = ConfigDict({"width": 192, "depth": 6, "heads": 4, "patch": 4, "dropout": 0.0})
     c.backbone.late = ConfigDict({"widths": (32, 64, 96), "blocks": (1, 1, 1), "meeting": (False, True, True)})
     c.backbone.late.update({"patch": 2, "heads": 4, "dropout": 0.0})

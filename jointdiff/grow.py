@@ -46,15 +46,12 @@ def viewed(network: nn.Module) -> dict[str, tuple[torch.Tensor, int | None, str]
 
 @torch.no_grad()
 def take_over(network: nn.Module, layout: Layout, other: nn.Module, old: Layout) -> tuple[str, ...]:
-    """The other network's weights for all that both have; those of new channels are 0, and a path that is new is silent as it is
-    made. The new modalities' names."""
+    """The other network's weights for all that both have; those of new channels are 0. The new modalities' names."""
     names = shared(layout, old)
     if not hasattr(network, "by_channel") and layout.names != old.names:
         raise ValueError(f"{type(network).__name__} does not say which weights belong to a channel; the U-Net does")
     own, others = viewed(network), viewed(other)
     for name in (*own, *others):
-        if name not in others and name.startswith(getattr(network, "silent", ())):
-            continue
         (mine, axis, of), (theirs, *_) = own.get(name, (None, None, "")), others.get(name, (None, None, ""))
         sizes = lambda v, axis=axis: v if v is None else [n for i, n in enumerate(v.shape) if i != axis]
         if sizes(mine) != sizes(theirs):

@@ -192,15 +192,3 @@ def test_frames_and_the_rest_reach_each_other(generator):
 def test_a_level_that_frames_do_not_have_is_refused():
     with pytest.raises(ValueError, match="frame_level 2 is none of the 2 levels, 0 to 1"):
         UNet(4, 4, (8, 16), (1, 1), (False, False), frame_width=8, frame_level=2, streams=((slice(0, 4), slice(0, 4)),))
-
-
-def test_details_are_seen_at_full_resolution_and_add_nothing_at_first():
-    torch.manual_seed(0)
-    shape = (3, 2, (8, 16), (1, 1), (False, True))
-    plain, fine = UNet(*shape, patch=4, heads=2), UNet(*shape, patch=4, heads=2, detail=8)
-    assert not fine.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
-    x, levels = torch.randn(2, 3, 13, 10), torch.randn(2, 2)
-    assert torch.equal(fine(x, levels), plain(x, levels))
-    torch.nn.init.normal_(fine.detail.last.weight)
-    moved = fine(x, levels) - plain(x, levels)
-    assert moved.shape == x.shape and moved.abs().min() > 0

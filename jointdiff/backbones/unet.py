@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .detail import Detail
 from .embedding import LevelEmbedding
 from .frames import Frames
 from .layers import Attention, Block, Conv, norm
@@ -33,14 +32,12 @@ class UNet(nn.Module):
         heads, dropout: of attention, of the blocks.
         frame_width, frame_level: channels that every frame of a film has for itself, with weights that all frames share, and the
             level on which the frames meet the rest; without a width, frames are channels as others are.
-        detail: channels of a path at full resolution for what is smaller than a patch; none when 0.
         streams: the channels and the noise levels of every modality, as slices; one with several levels is a film.
 
     A grid that the levels do not divide is padded with zeros and cut again.
     """
 
     needs = ("streams",)
-    silent = ("detail.",)  # what adds nothing before it has learned to: a network without it is the same
 
     def __init__(
         self,
@@ -54,7 +51,6 @@ class UNet(nn.Module):
         dropout=0.0,
         frame_width=0,
         frame_level=1,
-        detail=0,
         streams=(),
     ):
         super().__init__()
@@ -84,7 +80,6 @@ class UNet(nn.Module):
             self.up.append(nn.ModuleDict({"resize": grow, "blocks": nn.ModuleList(up), "attend": attend}))
         self.skips = nn.ModuleList(Conv(w, w) for w in reversed(widths))
         self.last = Conv(widths[0], channels * patch**2, 3, zero=True)
-        self.detail = Detail(channels, patch, detail, widths[0], emb_width, dropout) if detail else None
         films = [s for s in streams if s[1].stop - s[1].start > 1] if frame_width else []
         self.films, self.frame_level = films, frame_level
         self.frames = nn.ModuleList()
@@ -96,10 +91,7 @@ class UNet(nn.Module):
     def by_channel(self) -> dict[str, tuple[tuple, int, str]]:
         """The weights that belong to channels or parts: `{name: (shape to view it in, axis, "channels" or "parts")}`."""
         c, pixels = self.channels, self.patch**2
-        detail = {"detail.first.weight": ((-1, 9, c), 2, "channels"), "detail.last.weight": ((c, -1), 0, "channels")}
-        detail["detail.last.bias"] = ((c,), 0, "channels")
         return {
-            **(detail if self.detail else {}),
             "first.weight": ((-1, 9, c, pixels), 2, "channels"),
             "last.weight": ((c, -1), 0, "channels"),
             "last.bias": ((c, pixels), 0, "channels"),
@@ -118,7 +110,6 @@ class UNet(nn.Module):
 
     def forward(self, x: torch.Tensor, noise_levels: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
-        x = self.padded(x)
         skips, emb, own, read = self.way_down(x, noise_levels)
         h = skips[-1]
         emb = emb + self.context(h.mean(dim=(2, 3)))
@@ -135,20 +126,15 @@ class UNet(nn.Module):
         out = F.pixel_shuffle(self.last(norm(h)), self.patch)
         for film, (where, _) in zip(films, self.films):
             out[:, where] += film
-        if self.detail:
-            out = out + self.detail(x, h, act)
         return out[..., :height, :width]
 
     def look(self, x: torch.Tensor, noise_levels: torch.Tensor) -> torch.Tensor:
         """What the lowest level shows of x, the mean over its grid, `(B, widths[-1])`: the way down alone, half of the cost."""
-        return self.way_down(self.padded(x), noise_levels)[0][-1].mean(dim=(2, 3))
-
-    def padded(self, x: torch.Tensor) -> torch.Tensor:
-        """x on a grid that the levels divide."""
-        return F.pad(x, (0, -x.shape[-1] % self.multiple, 0, -x.shape[-2] % self.multiple))
+        return self.way_down(x, noise_levels)[0][-1].mean(dim=(2, 3))
 
     def way_down(self, x: torch.Tensor, noise_levels: torch.Tensor):
         """The maps of every level, the embedding of the noise levels, and of the frames theirs and what was read in them."""
+        x = F.pad(x, (0, -x.shape[-1] % self.multiple, 0, -x.shape[-2] % self.multiple))
         emb = self.embedding(noise_levels)
         act = F.silu(emb)
         own = [frames.own(noise_levels[:, levels]) for frames, (_, levels) in zip(self.frames, self.films)]
