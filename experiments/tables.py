@@ -256,6 +256,8 @@ PAGES = {
     "experiments/polymnist/README.md": {"models": written("polymnist")},
     "experiments/any_direction/README.md": {
         "asked": written("any_direction", "asked"),
+        "kept": written("any_direction", "kept"),
+        "heard": written("any_direction", "heard"),
         "led": written("any_direction", "led"),
     },
     "experiments/conflict/README.md": {"cure": written("conflict", "cure")},
