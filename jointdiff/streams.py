@@ -2,7 +2,7 @@
 
 A stream is a pure function of its name, such as `(seed, step)` in training or `(seed, index of the sample)` in
 sampling. Nothing has to be saved to resume a run, and sample 3 of seed 7 is the same in every batch.
-All draws are made on the CPU, so they are the same on every device.
+All draws are made on the CPU, so they are the same on every device; training's noise alone is drawn where it is added.
 """
 
 import numpy as np
