@@ -51,8 +51,6 @@ def spread(objective: Objective, c, device: torch.device) -> nn.Module:
             unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
     if c.compile:
         network.compile()
-        if hasattr(network, "look"):
-            network.look = torch.compile(network.look)
     if processes.world() == 1:
         return objective
     if c.shard == "full":
