@@ -112,9 +112,8 @@ def default() -> ConfigDict:
     c.train.shard = ""
     c.train.recompute = False  # blocks keep no activations and run again for the gradient: less memory, more time
     c.train.compile = False  # torch.compile of the network
-    c.train.workers = (
-        0  # processes that prepare batches ahead, for a GPU that would wait for them; 0: none of their own
-    )
+    # processes that prepare batches ahead, for a GPU that would wait for them; 0: none
+    c.train.workers = 0
     c.train.ema = 0.9995  # decay of the averaged weights, after a warm-up
     c.train.log_every = 50
     c.train.checkpoint_every = 1000

