@@ -66,9 +66,9 @@ def best(
 def last(model, drawn: Samples) -> str:
     """The modality drawn last; ValueError when there are several."""
     names = [n for n in drawn if n not in model.layout.whole(drawn.given)]
-    names = drawn.info["order"][-1] if "order" in drawn.info else names
+    names = drawn.info.get("order", [names])[-1]
     if len(names) > 1:
-        raise ValueError(f"name the target of the vote: {', '.join(names)} are drawn together")
+        raise ValueError(f"name the target of the vote: {', '.join(map(str, names))} share the last turn")
     return names[0]
 
 

@@ -91,7 +91,7 @@ def generate(
     levels = read_numbers("given_noise", noise or [], "auto")
     plan = {k: v for k, v in how.items() if k != "denoise_given"}
     evaluations = model.cost(**plan, given=bool(given), noisy=any(levels.values()))
-    number = len(turns(model.layout, order, given, leave_out)) if order else 1
+    number = sum(map(len, turns(model.layout, order, given, leave_out))) if order else 1
     evaluations *= number
     common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, order=order, **how)
     # two steps of one batch, the second time round, say what an evaluation costs under this condition

@@ -27,7 +27,9 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_multi_string("leave_out", [], "Modality that is neither given nor generated. Repeatable.")
 flags.DEFINE_list(
-    "order", None, "Draw in turns, NAME,NAME: each given what came before; NAME+NAME share a turn; the rest comes last."
+    "order",
+    None,
+    "Draw in turns, NAME,NAME: each given those before it; NAME+NAME are drawn together, NAME/NAME apart.",
 )
 flags.DEFINE_integer("best_of", 1, "Draw so many for each sample and keep the best.", lower_bound=1)
 flags.DEFINE_enum(
@@ -156,7 +158,7 @@ def sample() -> None:
         denoise_given=FLAGS.denoise_given,
         best_of=FLAGS.best_of,
         by=FLAGS.by or "vote",
-        order=None if FLAGS.order is None else [tuple(turn.split("+")) for turn in FLAGS.order],
+        order=FLAGS.order and [frozenset(tuple(group.split("+")) for group in turn.split("/")) for turn in FLAGS.order],
         **sampling(),
     )
 

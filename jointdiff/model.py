@@ -108,8 +108,9 @@ class Model:
                 0 (nothing changes) to 1 (nothing stays), and carried back from there.
             batch: samples computed at once.
             on_step: called after every step with what a batch's samples are by then, channels by name, noisy still.
-            order: names, or tuples of names that share a turn, to draw one after the other, each given what came before and with
-                what comes later absent; what is not named comes last. See `order`.
+            order: names, tuples of names that share a turn, or sets of names that share one without seeing each other, to draw one
+                after the other, each given what came before and with what comes later absent; what is not named comes last. See
+                `order`.
             turn: draws with other noise of the same seed.
             how: sampler, steps, grid, condition, guidance, guide, reading, the config's when not named; see `plan.Sampling`.
         """

@@ -335,11 +335,10 @@ def test_quadrants(tmp_path):
     small_run("quadrants.py", change, tmp_path)
     table = quick("quadrants", tmp_path, "--model=run")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert len(result["figures"]) == 2 and all(len(f) == 15 for f in result["figures"])
-    ways = {
-        what + way: n for what, n in (("quadrant", 4), ("digit", 10)) for way in ("", ", words first", ", one by one")
-    }
-    assert {name: len(count) for name, count in result["left_open"].items()} == ways
+    assert len(result["figures"]) == 2 and all(len(f) == 19 for f in result["figures"])
+    ways = ("", ", words first", ", one by one", ", apart")
+    counts = {what + way: n for what, n in (("quadrant", 4), ("digit", 10)) for way in ways}
+    assert {name: len(count) for name, count in result["left_open"].items()} == counts
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "samples.png"}
     assert quick("quadrants", tmp_path, "--model=run") == table  # nothing was left to do
 

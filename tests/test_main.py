@@ -101,6 +101,11 @@ def test_in_turns_by_a_flag(command):
     assert set(np.load(out / "samples.npz").files) >= {"image", "text", "audio"}
 
 
+def test_apart_by_a_flag(command):
+    out = command(mode="sample", order=["text", "audio/image"], num=3)
+    assert json.loads((out / "samples.json").read_text())["order"] == [["text"], [["image"], ["audio"]]]
+
+
 def test_leaving_a_modality_out(command):
     out = command(mode="sample", given=["text=one"], leave_out=["audio"], num=2)
     arrays = np.load(out / "samples.npz")

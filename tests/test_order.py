@@ -73,6 +73,31 @@ def test_a_mixture_drawn_in_turns_is_the_mixture(order):
         assert torch.allclose(torch.cov(mine.T), joint.covariances[k], atol=0.12)
 
 
+def test_apart_is_the_product_of_the_conditionals():
+    """p(a) p(b | a) p(c | a): the joint where a is all that b and c share, and otherwise one of that product's covariance."""
+    mean, a, how = torch.zeros(3).double(), torch.tensor([0.8, 0.6]).double(), {"num": 3000, "batch": 3000, "steps": 40}
+    for extra in (0.0, 0.3):  # what b and c share besides
+        covariance = torch.eye(3).double()
+        covariance[0, 1:] = covariance[1:, 0] = a
+        covariance[1, 2] = covariance[2, 1] = a.prod() + extra
+        joint = Mixture([1.0], mean[None], covariance[None])
+        model = exact_model(
+            joint, Layout(dict.fromkeys("abc", 1), (1, 1)), dict.fromkeys("abc", types.SimpleNamespace())
+        )
+        drawn = model.sample(order=["a", {"c", "b"}], sampler="dpm_solver", **how)
+        assert drawn.info["order"] == [["a"], [["b"], ["c"]]] and list(drawn) == ["a", "b", "c"]
+        covariance[1, 2] = covariance[2, 1] = a.prod()
+        assert torch.allclose(
+            torch.cov(torch.cat([drawn[n] for n in "abc"], 1).flatten(1).T).double(), covariance, atol=0.05
+        )
+    drawn = model.sample(order=[frozenset({("a", "c"), "b"})], sampler="dpm_solver", **how)
+    found = torch.cov(torch.cat([drawn[n] for n in "abc"], 1).flatten(1).T)
+    assert abs(found[0, 2] - 0.6) < 0.05 and found[1].abs()[[0, 2]].max() < 0.05
+    assert drawn.info["evaluations"] == 2 * model.cost(given=False, steps=40, sampler="dpm_solver")
+    with pytest.raises(ValueError, match="twice"):
+        model.sample(order=["a", {"a", "b"}])
+
+
 def test_given_frames_are_a_condition_like_any_other():
     """Of a film of four frames two are given: the others, and the class, have the mixture's own conditional."""
     joint = classes()

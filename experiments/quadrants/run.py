@@ -6,9 +6,9 @@
 
 The questions are those of Yeo and Sung 2026 (MUNITE); their figures stand in the table, with their kind of judge, a classifier of
 the views. Everything is drawn at once; or a word that is not given first, then the views; or these one by one as well, each given
-those before it. One question is added: what a word leaves open has to be even, a quarter of the samples in every quadrant and a
-tenth of them for every digit. Writes result.json after every question, then result.md and samples.png, beside this file or to
---outdir.
+those before it; or apart, each given the words alone, which are all that views share. One question is added: what a word leaves
+open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. Writes result.json after every
+question, then result.md and samples.png, beside this file or to --outdir.
 """
 
 import argparse
@@ -45,6 +45,7 @@ WAYS = {  # of drawing: what is not given in which order; all at once when it ha
     "": lambda words: None,
     ", words first": lambda words: [*words, VIEWS],
     ", one by one": lambda words: [*words, *VIEWS],
+    ", apart": lambda words: [*words, frozenset(VIEWS)],
 }
 # question: published with 32, 20, 21 and 19 M parameters; the second is a joint flow (Yeo and Sung 2026, table 1)
 PUBLISHED = {
@@ -164,7 +165,7 @@ def main():
 
 def table(result) -> str:
     """Markdown: a row a question, with what is published beside it; then how even what was left open is."""
-    lines = [f"| question | at once | words first | one by one | {' | '.join(COLUMNS)} |", "|---|" + "---|" * 7]
+    lines = [f"| question | at once | words first | one by one | apart | {' | '.join(COLUMNS)} |", "|---|" + "---|" * 8]
     for question, published in PUBLISHED.items():
         asked = [[f[question + way] for f in result["figures"] if question + way in f] for way in WAYS]
         here = [plus_minus(v) if v else "" for v in asked]
