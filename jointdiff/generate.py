@@ -10,7 +10,7 @@ from . import build, processes
 from .data import examples, restored
 from .files import folder_at_once
 from .model import Model
-from .order import turns
+from .order import steps_each, turns
 from .plan import Plan, Sampling
 from .results import Samples
 from .streams import stream
@@ -89,10 +89,11 @@ def generate(
     if len(whole) + len(leave_out) == len(model.layout.names) and not how.get("denoise_given"):
         raise ValueError("everything is given or left out: nothing is left to generate")
     levels = read_numbers("given_noise", noise or [], "auto")
-    plan = {k: v for k, v in how.items() if k != "denoise_given"}
-    evaluations = model.cost(**plan, given=bool(given), noisy=any(levels.values()))
-    number = sum(map(len, turns(model.layout, order, given, leave_out))) if order else 1
-    evaluations *= number
+    plan = {k: v for k, v in how.items() if k not in ("denoise_given", "steps")}
+    groups = [len(turn) for turn in turns(model.layout, order, given, leave_out)] if order else [1]
+    each = list(zip(groups, steps_each(how.get("steps"), groups) if order else [how.get("steps")]))
+    cost = lambda steps: model.cost(**plan, steps=steps, given=bool(given), noisy=any(levels.values()))
+    evaluations = sum(number * cost(count) for number, count in each)
     common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, order=order, **how)
     # two steps of one batch, the second time round, say what an evaluation costs under this condition
     trial = {n: v[:1] for n, v in given.items()}
@@ -110,10 +111,10 @@ def generate(
         f"{least}{evaluations} network evaluations"
         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
     )
-    steps = Plan(model, Sampling(**plan), bool(given)).steps
+    steps = sum(number * Plan(model, Sampling(**plan, steps=count), bool(given)).steps for number, count in each)
     first = processes.rank() == 0
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
-        with tqdm(total=batches * steps * number, disable=None if first else True, unit="step", leave=False) as bar:
+        with tqdm(total=batches * steps, disable=None if first else True, unit="step", leave=False) as bar:
             tell = lambda so_far: bar.update()
             if best_of > 1:
                 drawn = model.best(given, num, best_of, by, on_step=tell, **common)

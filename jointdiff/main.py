@@ -27,9 +27,7 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_multi_string("leave_out", [], "Modality that is neither given nor generated. Repeatable.")
 flags.DEFINE_list(
-    "order",
-    None,
-    "Draw in turns, NAME,NAME: each given those before it; NAME+NAME are drawn together, NAME/NAME apart.",
+    "order", None, "In turns, NAME,NAME: each given those before it; NAME+NAME are drawn together, NAME/NAME apart."
 )
 flags.DEFINE_integer("best_of", 1, "Draw so many for each sample and keep the best.", lower_bound=1)
 flags.DEFINE_enum(
@@ -57,7 +55,7 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_integer("batch", 64, "Samples computed at once.", lower_bound=1)
 flags.DEFINE_string("sampler", None, "Sampler; the config's when not named.")
-flags.DEFINE_integer("steps", None, "Sampler steps.", lower_bound=1)
+flags.DEFINE_multi_integer("steps", None, "Sampler steps; repeated, with --order, of one turn each.", lower_bound=1)
 flags.DEFINE_string(
     "grid",
     None,
@@ -136,8 +134,9 @@ def sampling() -> dict:
     from .plan import Sampling
 
     how = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Sampling)}
+    steps = FLAGS.steps and (FLAGS.steps if FLAGS.steps[1:] else FLAGS.steps[0])
     reading = FLAGS.reading and generate.read_numbers("reading", FLAGS.reading)
-    return how | {"guide": hub.load(FLAGS.guide) if FLAGS.guide else None, "reading": reading}
+    return how | {"guide": hub.load(FLAGS.guide) if FLAGS.guide else None, "reading": reading, "steps": steps}
 
 
 def sample() -> None:

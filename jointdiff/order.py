@@ -12,7 +12,7 @@ holds where a is all that b and c share. Then they may be drawn *apart*, none se
 is known of the data so, the network need not have learned.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .layout import Layout
@@ -41,22 +41,41 @@ def turns(layout: Layout, order: Iterable, given: Iterable[str], left_out: Itera
     return [*out, (rest,)] if rest else out
 
 
+def steps_each(steps: int | Sequence[int] | None, plan: list[Turn]) -> list[int | None]:
+    """The sampler's steps in every turn: `steps` is a number for all of them, or a sequence of one each."""
+    if not isinstance(steps, Sequence):
+        return [steps] * len(plan)
+    if len(steps) != len(plan):
+        raise ValueError(f"{len(steps)} numbers of steps for {len(plan)} turns; expected one, or one each")
+    return list(steps)
+
+
 def in_turns(
-    sample: Callable[..., Samples], layout: Layout, order: Iterable, given: Mapping[str, Any], leave_out, **how
+    sample: Callable[..., Samples],
+    layout: Layout,
+    order: Iterable,
+    given: Mapping[str, Any],
+    leave_out,
+    steps=None,
+    **how,
 ):
     """`Samples` of `Model.sample` with an order; `how` goes to `sample`, one call a group, whose noise is the group's own."""
     plan = turns(layout, order, given, leave_out)
     values, parts, waiting = dict(given), [], {n for turn in plan for group in turn for n in group}
-    for turn in plan:
+    each = steps_each(steps, plan)
+    for turn, count in zip(plan, each):
         drawn = {}
         for group in turn:
-            parts.append(sample(values, leave_out=[*leave_out, *waiting.difference(group)], turn=len(parts), **how))
+            common = dict(leave_out=[*leave_out, *waiting.difference(group)], turn=len(parts), steps=count, **how)
+            parts.append(sample(values, **common))
             drawn |= {n: parts[-1][n] for n in group}
         waiting -= drawn.keys()
         values = {key: v for key, v in values.items() if layout.where(key)[0] not in drawn} | drawn
     channels = {n: v for part in parts for n, v in part.channels.items()}
     modalities = {n: m for part in parts for n, m in part.modalities.items()}
     info = {**parts[-1].info, "leave_out": list(leave_out)}
+    if len(set(each)) > 1:
+        info["steps"] = each
     info["order"] = [list(turn[0]) if len(turn) == 1 else [list(group) for group in turn] for turn in plan]
     for figure in ("evaluations", "seconds"):
         info[figure] = sum(part.info[figure] for part in parts)

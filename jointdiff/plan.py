@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,13 +26,13 @@ class Sampling:
     """How to sample, where it differs from what the model's config says.
 
     sampler, grid, condition: names in `SAMPLERS`, `GRIDS`, `CONDITIONS`; the grid may be noise-to-signal ratios instead, such as
-    `Model.grid` finds. steps: of the sampler. guidance: how far beyond the estimate, 0 for none. guide: a weaker `Model` to guide
-    away from, instead of from the estimate without what is given. reading: by the name of what is drawn, how strongly it moves to
-    where the network reads in it what is given.
+    `Model.grid` finds. steps: of the sampler; with an order also a sequence, one number a turn. guidance: how far beyond the
+    estimate, 0 for none. guide: a weaker `Model` to guide away from, instead of from the estimate without what is given. reading:
+    by the name of what is drawn, how strongly it moves to where the network reads in it what is given.
     """
 
     sampler: str | None = None
-    steps: int | None = None
+    steps: int | Sequence[int] | None = None
     grid: str | tuple[float, ...] | None = None
     condition: str | None = None
     guidance: float | None = None
@@ -45,6 +45,8 @@ class Plan:
 
     def __init__(self, model, how: Sampling, given: bool, left_out=()):
         c, self.model, self.left_out = model.config.sample, model, left_out
+        if isinstance(how.steps, Sequence):
+            raise ValueError(f"steps = {how.steps}: one number a turn needs an order")
         self.condition = (how.condition or c.condition) if given else None
         if how.condition:
             build.lookup(CONDITIONS, how.condition, "condition")

@@ -63,7 +63,7 @@ def test_nothing_given_is_joint_sampling_in_a_new_folder(command, workdir):
 @pytest.mark.parametrize("sampler", ["heun", "euler_maruyama", "predictor_corrector"])
 @pytest.mark.parametrize("condition", ["clean", "replace"])
 def test_every_sampler_and_condition_by_flags(command, sampler, condition):
-    out = command(mode="sample", given=["image"], num=1, sampler=sampler, condition=condition, steps=4)
+    out = command(mode="sample", given=["image"], num=1, sampler=sampler, condition=condition, steps=[4])
     summary = json.loads((out / "samples.json").read_text())
     assert (summary["sampler"], summary["condition"], summary["steps"]) == (sampler, condition, 4)
 
@@ -102,8 +102,11 @@ def test_in_turns_by_a_flag(command):
 
 
 def test_apart_by_a_flag(command):
-    out = command(mode="sample", order=["text", "audio/image"], num=3)
-    assert json.loads((out / "samples.json").read_text())["order"] == [["text"], [["image"], ["audio"]]]
+    out = command(mode="sample", order=["text", "audio/image"], steps=[4, 1], num=3)
+    about = json.loads((out / "samples.json").read_text())
+    assert (
+        about["order"] == [["text"], [["image"], ["audio"]]] and about["steps"] == [4, 1] and about["evaluations"] == 6
+    )
 
 
 def test_leaving_a_modality_out(command):

@@ -127,7 +127,7 @@ def test_a_manifests_run_is_measured_by_labels_and_without(tmp_path, command, mo
     fields = {"data.modalities": ("photo", "bands", "word"), "train.evaluate_every": 2, "train.evaluate_num": 4}
     fit(Trainer(own(table, **fields), tmp_path / "run"))
     assert json.loads((tmp_path / "run" / "coherence.jsonl").read_text())["photo_to_word"] >= 0
-    out = command(workdir=str(tmp_path / "run"), mode="evaluate", num=4, seeds=1, steps=2)
+    out = command(workdir=str(tmp_path / "run"), mode="evaluate", num=4, seeds=1, steps=[2])
     result = json.loads((out / "partners.json").read_text())
     assert {r["target"] for r in result["distances"]} == {"photo", "bands", "word"}
     assert len(result["ranks"]) == 6 and [r["target"] for r in result["intervals"]] == ["bands"]

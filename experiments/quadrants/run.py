@@ -7,8 +7,9 @@
 The questions are those of Yeo and Sung 2026 (MUNITE); their figures stand in the table, with their kind of judge, a classifier of
 the views. Everything is drawn at once; or a word that is not given first, then the views; or these one by one as well, each given
 those before it; or apart, each given the words alone, which are all that views share. One question is added: what a word leaves
-open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. Writes result.json after every
-question, then result.md and samples.png, beside this file or to --outdir.
+open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. A word takes 18 steps where it
+has a turn of its own, all else the config's. Writes result.json after every question, then result.md and samples.png, beside this
+file or to --outdir.
 """
 
 import argparse
@@ -47,6 +48,7 @@ WAYS = {  # of drawing: what is not given in which order; all at once when it ha
     ", one by one": lambda words: [*words, *VIEWS],
     ", apart": lambda words: [*words, frozenset(VIEWS)],
 }
+WORD_STEPS = 18
 # question: published with 32, 20, 21 and 19 M parameters; the second is a joint flow (Yeo and Sung 2026, table 1)
 PUBLISHED = {
     "nothing → digit of all three views = word": (0.580, 0.024, 0.297, 0.983),
@@ -57,6 +59,14 @@ PUBLISHED = {
     "quadrant → three views agree on the digit": (0.107, 0.160, 0.461, 0.990),
 }
 COLUMNS = ("MUNI, 32 M", "joint flow, 20 M", "discrete joint flow, 21 M", "MUNITE, 19 M")
+
+
+def in_turns(model, order, quick: bool) -> dict:
+    """How `Model.sample` draws in this order, or at once where there is none."""
+    few = 2 if quick else model.config.sample.steps
+    if order is None:
+        return {"steps": few}
+    return {"order": order, "steps": [WORD_STEPS if turn in WORDS and not quick else few for turn in order]}
 
 
 def seen(judges, drawn) -> dict[str, dict[str, torch.Tensor]]:
@@ -84,7 +94,7 @@ def told(data, given, num: int, seed: int) -> tuple[dict, torch.Tensor]:
     return {n: values[n] for n in given}, labels
 
 
-def together(model, judges, data, given, num: int, seed: int, **how) -> tuple[dict, dict]:
+def together(model, judges, data, given, num: int, seed: int, how: dict) -> tuple[dict, dict]:
     """Everything else drawn from these: the figures, and how often what was left open came out as what."""
     y, _ = told(data, given, num, seed)
     read = seen(judges, model.sample(y, num=num, seed=seed, **how))
@@ -98,15 +108,15 @@ def together(model, judges, data, given, num: int, seed: int, **how) -> tuple[di
     return {f"{given[0]} → three views agree on the {other}": share(same)}, {other: count}
 
 
-def single(model, judges, data, given, first, num: int, seed: int, **how) -> float:
+def single(model, judges, data, given, first, num: int, seed: int, quick: bool) -> float:
     """Each view drawn from these words, after those that are to be drawn `first`: how often it shows all that was said, the mean
     over views."""
     y, worlds = told(data, given, num, seed)
     known, found = {"digit": worlds // 4, "quadrant": worlds % 4}, []
     for view in VIEWS:
         others = [n for n in model.layout.names if n not in (view, *given, *first)]
-        order = {"order": [*first, view]} if first else {}
-        read = seen(judges, {view: model.sample(y, num, seed, others, **order, **how)[view]})
+        how = in_turns(model, [*first, view] if first else None, quick)
+        read = seen(judges, {view: model.sample(y, num, seed, others, **how)[view]})
         found.append(share(torch.stack([read[n][view] == known[n] for n in given]).all(0)))
     return statistics.fmean(found)
 
@@ -127,7 +137,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    num, seeds, how = (12, 2, {"steps": 2}) if args.quick else (args.num, args.seeds, {})
+    num, seeds = (12, 2) if args.quick else (args.num, args.seeds)
     model = jointdiff.load(args.model)
     data = build.data(model.config, model.modalities, "test")
     if args.quick:
@@ -148,11 +158,11 @@ def main():
     for seed, question, way in tqdm(work, unit="question", disable=None):
         figures = result["figures"][seed]
         if question in ALONE:
-            figures[question] = single(model, judges, data, *ALONE[question], num, seed, **how)
+            figures[question] = single(model, judges, data, *ALONE[question], num, seed, args.quick)
         else:
             given = next(g for g, q in DRAWN.items() if q == question)
             order = WAYS[way]([w for w in WORDS if w not in given])
-            more, open_ = together(model, judges, data, given, num, seed, order=order, **how)
+            more, open_ = together(model, judges, data, given, num, seed, in_turns(model, order, args.quick))
             figures |= {name + way: figure for name, figure in more.items()}
             for name, count in open_.items():
                 before = result["left_open"].get(name + way, [0] * len(count))
@@ -189,7 +199,8 @@ def shown(model, quick: bool) -> PIL.Image.Image:
     parts = []
     for y in ({}, {"digit": "seven"}, {"quadrant": "upper\nleft"}):
         given = {n: model.modalities[n].encode([v] * 6) for n, v in y.items()}
-        rows = {**given, **model.sample(given, num=6, seed=0, **({"steps": 2} if quick else {}))}
+        how = in_turns(model, WAYS[", apart"]([w for w in WORDS if w not in given]), quick)
+        rows = {**given, **model.sample(given, num=6, seed=0, **how)}
         parts.append(titled(grid_picture(model.modalities, rows, given), f"from {' '.join(y) or 'nothing'}"))
     return PIL.Image.fromarray(beside(parts))
 
