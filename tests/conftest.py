@@ -26,7 +26,9 @@ def pytest_collection_modifyitems(items):
 
 
 def script(path):
-    """A module made of a script of the experiments."""
+    """A module made of a script of the experiments, which may import what lies beside all of them."""
+    if str(ROOT / "experiments") not in sys.path:
+        sys.path.append(str(ROOT / "experiments"))
     spec = importlib.util.spec_from_file_location(path.replace("/", "_"), ROOT / "experiments" / f"{path}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -339,6 +339,7 @@ def test_quadrants(tmp_path):
     ways = ("", ", words first", ", one by one", ", apart")
     counts = {what + way: n for what, n in (("quadrant", 4), ("digit", 10)) for way in ways}
     assert {name: len(count) for name, count in result["left_open"].items()} == counts
+    assert {n: len(both) for n, both in result["steps"].items()} == {"2": 2, "3": 2}
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "samples.png"}
     assert quick("quadrants", tmp_path, "--model=run") == table  # nothing was left to do
 

@@ -9,7 +9,7 @@ the views. Everything is drawn at once; or a word that is not given first, then 
 those before it; or apart, each given the words alone, which are all that views share. One question is added: what a word leaves
 open has to be even, a quarter of the samples in every quadrant and a tenth of them for every digit. A word takes 18 steps where it
 has a turn of its own, all else the config's. Writes result.json after every question, then result.md and samples.png, beside this
-file or to --outdir.
+file or to --outdir. Last, how both depend on the number of steps.
 """
 
 import argparse
@@ -48,7 +48,7 @@ WAYS = {  # of drawing: what is not given in which order; all at once when it ha
     ", one by one": lambda words: [*words, *VIEWS],
     ", apart": lambda words: [*words, frozenset(VIEWS)],
 }
-WORD_STEPS = 18
+WORD_STEPS, STEPS = 18, (4, 6, 9, 12, 18)
 # question: published with 32, 20, 21 and 19 M parameters; the second is a joint flow (Yeo and Sung 2026, table 1)
 PUBLISHED = {
     "nothing → digit of all three views = word": (0.580, 0.024, 0.297, 0.983),
@@ -61,12 +61,11 @@ PUBLISHED = {
 COLUMNS = ("MUNI, 32 M", "joint flow, 20 M", "discrete joint flow, 21 M", "MUNITE, 19 M")
 
 
-def in_turns(model, order, quick: bool) -> dict:
-    """How `Model.sample` draws in this order, or at once where there is none."""
-    few = 2 if quick else model.config.sample.steps
+def in_turns(order, steps: tuple[int, int]) -> dict:
+    """How `Model.sample` draws in this order, or at once where there is none: in steps of a turn of one word, and of all others."""
     if order is None:
-        return {"steps": few}
-    return {"order": order, "steps": [WORD_STEPS if turn in WORDS and not quick else few for turn in order]}
+        return {"steps": steps[1]}
+    return {"order": order, "steps": [steps[0] if turn in WORDS else steps[1] for turn in order]}
 
 
 def seen(judges, drawn) -> dict[str, dict[str, torch.Tensor]]:
@@ -108,17 +107,23 @@ def together(model, judges, data, given, num: int, seed: int, how: dict) -> tupl
     return {f"{given[0]} → three views agree on the {other}": share(same)}, {other: count}
 
 
-def single(model, judges, data, given, first, num: int, seed: int, quick: bool) -> float:
+def single(model, judges, data, given, first, num: int, seed: int, steps: tuple[int, int]) -> float:
     """Each view drawn from these words, after those that are to be drawn `first`: how often it shows all that was said, the mean
     over views."""
     y, worlds = told(data, given, num, seed)
     known, found = {"digit": worlds // 4, "quadrant": worlds % 4}, []
     for view in VIEWS:
         others = [n for n in model.layout.names if n not in (view, *given, *first)]
-        how = in_turns(model, [*first, view] if first else None, quick)
+        how = in_turns([*first, view] if first else None, steps)
         read = seen(judges, {view: model.sample(y, num, seed, others, **how)[view]})
         found.append(share(torch.stack([read[n][view] == known[n] for n in given]).all(0)))
     return statistics.fmean(found)
+
+
+def spelt(model, judges, num: int, seed: int, steps: int) -> float:
+    """How often both words are names when they are drawn alone, one after the other."""
+    drawn = model.sample(num=num, seed=seed, leave_out=VIEWS, order=list(WORDS), steps=steps)
+    return share(torch.stack([judges[n].judge(drawn[n]) >= 0 for n in WORDS]).all(0))
 
 
 def uneven(count: list[int]) -> tuple[float, float]:
@@ -137,8 +142,9 @@ def main():
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    num, seeds = (12, 2) if args.quick else (args.num, args.seeds)
+    num, seeds, counts = (12, 2, (2, 3)) if args.quick else (args.num, args.seeds, STEPS)
     model = jointdiff.load(args.model)
+    steps = (2, 2) if args.quick else (WORD_STEPS, model.config.sample.steps)
     data = build.data(model.config, model.modalities, "test")
     if args.quick:
         judges = {n: train_judge(model.config, n, model.modalities[n], updates=20) for n in VIEWS}
@@ -146,7 +152,7 @@ def main():
     else:
         judges = build_judges(model.config, model.modalities)
     setting = {"model": args.model, "num": num, "seeds": seeds, "quick": args.quick}
-    result = Record(args.outdir / "result.json", setting, ceilings={}, figures=[], left_open={})
+    result = Record(args.outdir / "result.json", setting, ceilings={}, figures=[], left_open={}, steps={})
     result["parameters"] = sum(p.numel() for p in model.denoiser.network.parameters())
     result["ceilings"] = result["ceilings"] or {
         n: ceiling(judges[n], model.config, n, model.modalities[n]) for n in VIEWS
@@ -158,18 +164,24 @@ def main():
     for seed, question, way in tqdm(work, unit="question", disable=None):
         figures = result["figures"][seed]
         if question in ALONE:
-            figures[question] = single(model, judges, data, *ALONE[question], num, seed, args.quick)
+            figures[question] = single(model, judges, data, *ALONE[question], num, seed, steps)
         else:
             given = next(g for g, q in DRAWN.items() if q == question)
             order = WAYS[way]([w for w in WORDS if w not in given])
-            more, open_ = together(model, judges, data, given, num, seed, in_turns(model, order, args.quick))
+            more, open_ = together(model, judges, data, given, num, seed, in_turns(order, steps))
             figures |= {name + way: figure for name, figure in more.items()}
             for name, count in open_.items():
                 before = result["left_open"].get(name + way, [0] * len(count))
                 result["left_open"][name + way] = [a + b for a, b in zip(before, count)]
         result.save()
+    missing = [n for n in counts if str(n) not in result["steps"]]
+    for n, seed in tqdm([(n, seed) for n in missing for seed in range(seeds)], unit="set", disable=None):
+        both = [spelt(model, judges, num, seed, n), single(model, judges, data, tuple(WORDS), (), num, seed, (n, n))]
+        result["steps"].setdefault(str(n), []).append(both)
+        if len(result["steps"][str(n)]) == seeds:
+            result.save()
     (args.outdir / "result.md").write_text(table(result))
-    shown(model, args.quick).save(args.outdir / "samples.png")
+    shown(model, steps).save(args.outdir / "samples.png")
     print(table(result))
 
 
@@ -186,6 +198,8 @@ def table(result) -> str:
         names = WORDS[what.split(",")[0]]
         ends = [f"{names[count.index(c)]} {c / max(sum(count), 1):.3f}" for c in (min(count), max(count))]
         lines.append(f"| {what} | {' | '.join(ends)} | {kl:.3f} | {even:.3f} |")
+    lines += ["", "| steps | both words are names | both words → a view, both right |", "|---|---|---|"]
+    lines += [f"| {n} | {' | '.join(map(plus_minus, zip(*both)))} |" for n, both in result["steps"].items()]
     lines += [
         "",
         f"{result['parameters']} parameters. Judges of digit and quadrant on real test views: "
@@ -194,12 +208,12 @@ def table(result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def shown(model, quick: bool) -> PIL.Image.Image:
+def shown(model, steps: tuple[int, int]) -> PIL.Image.Image:
     """Rows from nothing, from a digit's word, and from a quadrant's."""
     parts = []
     for y in ({}, {"digit": "seven"}, {"quadrant": "upper\nleft"}):
         given = {n: model.modalities[n].encode([v] * 6) for n, v in y.items()}
-        how = in_turns(model, WAYS[", apart"]([w for w in WORDS if w not in given]), quick)
+        how = in_turns(WAYS[", apart"]([w for w in WORDS if w not in given]), steps)
         rows = {**given, **model.sample(given, num=6, seed=0, **how)}
         parts.append(titled(grid_picture(model.modalities, rows, given), f"from {' '.join(y) or 'nothing'}"))
     return PIL.Image.fromarray(beside(parts))
