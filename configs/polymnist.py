@@ -5,7 +5,7 @@ python -m jointdiff.main --config=configs/polymnist.py:half --workdir=runs/half
 
 The backgrounds are pictures in polymnist_backgrounds/ under the data root, one a view. With `half` every row of training lacks
 each of its views as often as not, but never all. Nothing but the views is used to train, no label. 8000
-steps of 0.75 s on one core of an AMD EPYC, two hours beside other work (experiments/polymnist).
+steps of 0.4 to 0.8 s on one core of an AMD EPYC, one to two hours (experiments/polymnist).
 """
 
 from jointdiff.config import default, modality
