@@ -93,7 +93,7 @@ def told(data, given, num: int, seed: int) -> tuple[dict, torch.Tensor]:
     return {n: values[n] for n in given}, labels
 
 
-def together(model, judges, data, given, num: int, seed: int, how: dict) -> tuple[dict, dict]:
+def together(model, judges, data, given, num: int, seed: int, **how) -> tuple[dict, dict]:
     """Everything else drawn from these: the figures, and how often what was left open came out as what."""
     y, _ = told(data, given, num, seed)
     read = seen(judges, model.sample(y, num=num, seed=seed, **how))
@@ -168,7 +168,7 @@ def main():
         else:
             given = next(g for g, q in DRAWN.items() if q == question)
             order = WAYS[way]([w for w in WORDS if w not in given])
-            more, open_ = together(model, judges, data, given, num, seed, in_turns(order, steps))
+            more, open_ = together(model, judges, data, given, num, seed, **in_turns(order, steps))
             figures |= {name + way: figure for name, figure in more.items()}
             for name, count in open_.items():
                 before = result["left_open"].get(name + way, [0] * len(count))
