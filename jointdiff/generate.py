@@ -90,10 +90,16 @@ def generate(
         raise ValueError("everything is given or left out: nothing is left to generate")
     levels = read_numbers("given_noise", noise or [], "auto")
     plan = {k: v for k, v in how.items() if k not in ("denoise_given", "steps")}
-    groups = [len(turn) for turn in turns(model.layout, order, given, leave_out)] if order else [1]
-    each = list(zip(groups, steps_each(how.get("steps"), groups) if order else [how.get("steps")]))
-    cost = lambda steps: model.cost(**plan, steps=steps, given=bool(given), noisy=any(levels.values()))
-    evaluations = sum(number * cost(count) for number, count in each)
+    generated = tuple(n for n in model.layout.names if n not in whole and n not in leave_out)
+    plan_of = [(generated,)] if order is None else turns(model.layout, order, given, leave_out)
+    counts = [how.get("steps")] if order is None else steps_each(how.get("steps"), plan_of)
+    calls, evaluations = [], 0
+    for number, (turn, count) in enumerate(zip(plan_of, counts)):
+        known = bool(given or number)
+        for group in turn:
+            calls.append(Plan(model, Sampling(**plan, steps=count), known))
+            others = leave_out if known else [n for n in model.layout.names if n not in group]
+            evaluations += model.cost(known, any(levels.values()), others, **plan, steps=count)
     common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, order=order, **how)
     # two steps of one batch, the second time round, say what an evaluation costs under this condition
     trial = {n: v[:1] for n, v in given.items()}
@@ -103,7 +109,6 @@ def generate(
     if model.shared:
         batches = -(-batches // processes.world())
     expected = tried.info["seconds"] / tried.info["evaluations"] * evaluations * batches
-    generated = [n for n in model.layout.names if n not in whole and n not in leave_out]
     least = "at least " if (how.get("sampler") or model.config.sample.sampler) == "adaptive" else ""
     show = show if processes.rank() == 0 else lambda line: None
     show(
@@ -111,7 +116,7 @@ def generate(
         f"{least}{evaluations} network evaluations"
         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
     )
-    steps = sum(number * Plan(model, Sampling(**plan, steps=count), bool(given)).steps for number, count in each)
+    steps = sum(call.steps for call in calls)
     first = processes.rank() == 0
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
         with tqdm(total=batches * steps, disable=None if first else True, unit="step", leave=False) as bar:

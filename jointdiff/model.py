@@ -191,12 +191,12 @@ class Model:
         """What `num` samples are by now, to the caller's `on_step`; of several particles a sample the first."""
         on_step(self.layout.unpack(x[:: len(x) // num].float().cpu()))
 
-    def cost(self, given: bool = True, noisy: bool = False, **how) -> int:
+    def cost(self, given: bool = True, noisy: bool = False, leave_out: Iterable[str] = (), **how) -> int:
         """Network evaluations of one sample, `noisy` if what is given is; of an adaptive sampler the least possible.
 
-        `how` as `sample` takes it.
+        `leave_out` and `how` as `sample` takes them.
         """
-        run = Plan(self, Sampling(**how), given)
+        run = Plan(self, Sampling(**how), given, self.layout.check(leave_out))
         counted = Counted(half := lambda x, t: 0.5 * x)
         run.weaker = run.weaker and half
         y = torch.zeros(1, self.layout.shape[0], 1, 1, device=self.device)

@@ -101,8 +101,9 @@ def test_in_turns_by_a_flag(command):
     assert set(np.load(out / "samples.npz").files) >= {"image", "text", "audio"}
 
 
-def test_apart_by_a_flag(command):
+def test_apart_by_a_flag(command, capsys):
     out = command(mode="sample", order=["text", "audio/image"], steps=[4, 1], num=3)
+    assert "3 samples of image, text, audio from nothing: 6 network evaluations, about" in capsys.readouterr().out
     about = json.loads((out / "samples.json").read_text())
     assert (
         about["order"] == [["text"], [["image"], ["audio"]]] and about["steps"] == [4, 1] and about["evaluations"] == 6
