@@ -93,11 +93,11 @@ def generate(
     generated = tuple(n for n in model.layout.names if n not in whole and n not in leave_out)
     plan_of = [(generated,)] if order is None else turns(model.layout, order, given, leave_out)
     counts = [how.get("steps")] if order is None else steps_each(how.get("steps"), plan_of)
-    calls, evaluations = [], 0
+    steps, evaluations = 0, 0
     for number, (turn, count) in enumerate(zip(plan_of, counts)):
         known = bool(given or number)
         for group in turn:
-            calls.append(Plan(model, Sampling(**plan, steps=count), known))
+            steps += Plan(model, Sampling(**plan, steps=count), known).steps
             others = leave_out if known else [n for n in model.layout.names if n not in group]
             evaluations += model.cost(known, any(levels.values()), others, **plan, steps=count)
     common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, order=order, **how)
@@ -116,7 +116,6 @@ def generate(
         f"{least}{evaluations} network evaluations"
         f"{f' for each of {batches} batches' if batches > 1 else ''}, about {expected:.1f} s"
     )
-    steps = sum(call.steps for call in calls)
     first = processes.rank() == 0
     with folder_at_once(outdir) if first else contextlib.nullcontext() as folder:
         with tqdm(total=batches * steps, disable=None if first else True, unit="step", leave=False) as bar:

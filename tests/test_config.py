@@ -126,6 +126,16 @@ def test_a_variant_of_a_file_is_named_as_on_the_command_line():
     sums = ROOT / "configs" / "sums.py"
     stages = {"questions": 1, "reading": 2, "all": 2, "draw": 1}
     assert {name: len(cfg.staged(cfg.from_file(f"{sums}:{name}"))) for name in stages} == stages
+    words = {"": (0.12, 0.06), ":beside": (0.23, 0.14)}  # rows in which both are clean, and a view beside them
+    for variant, shares in words.items():
+        c = cfg.staged(cfg.from_file(f"{ROOT / 'configs' / 'quadrants.py'}{variant}"))[-1]
+        times = build.patterns(c, build.layout(c, build.modalities(c))).draw(
+            50_000, 5, torch.Generator().manual_seed(0)
+        )
+        clean = (times.ratio == 0) & ~times.absent
+        both = clean[:, 3] & clean[:, 4]
+        found = float(both.float().mean()), float((both & clean[:, :3].any(1)).float().mean())
+        assert found == pytest.approx(shares, abs=0.006), variant
     reading = cfg.staged(cfg.from_file(f"{ROOT / 'configs' / 'joint.py'}:reading"))
     assert len(reading) == 1 and [n for n, w in reading[0].loss.given.items() if w] == ["picture", "text"]
     noisy = cfg.from_file(f"{ROOT / 'configs' / 'joint.py'}:noisy")
