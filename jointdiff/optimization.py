@@ -117,3 +117,8 @@ def rate(step: int, c, steps: int) -> float:
     up = min(1.0, (step + 1) / max(c.warmup, 1))
     down = max(steps - step, 0) / max(c.decay * steps, 1) if c.decay else 1.0
     return min(up, down, 1.0)
+
+
+def flat_until(c, steps: int) -> float:
+    """The step up to which a run of `steps` has gone like every longer one."""
+    return (1 - c.decay) * steps

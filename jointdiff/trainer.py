@@ -19,7 +19,7 @@ from .denoiser import Denoiser
 from .grow import Elder, Replay, shared, take_over
 from .model import Model
 from .objective import Objective, gathering, spread
-from .optimization import Average, optimizers, rate
+from .optimization import Average, flat_until, optimizers, rate
 
 # fields that may change in a run: they are no part of its training
 FREE = (
@@ -38,13 +38,20 @@ def moments(pairs, layout) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([v.mean() for v in values]), torch.stack([v.std().clamp(min=1e-3) for v in values])
 
 
-def refuse_changes(workdir: pathlib.Path, was, config) -> None:
-    """ValueError that names the fields, where a run would go on with another training."""
-    changed = [line for line in cfg.differences(was, config) if not line.startswith(FREE)]
-    if changed:
-        raise ValueError(
-            f"{workdir} was made with another config; take another --workdir, or undo\n  " + "\n  ".join(changed)
+def refuse_changes(workdir: pathlib.Path, was, config, step: int) -> None:
+    """ValueError that names the fields, where a run at a step would go on with another training."""
+    flat = flat_until(config.optim, min(was.train.steps, config.train.steps))
+    free = (*FREE, "train.steps:") if step <= flat else FREE
+    changed = [line for line in cfg.differences(was, config) if not line.startswith(free)]
+    if not changed:
+        return
+    text = f"{workdir} was made with another config; take another --workdir, or undo\n  " + "\n  ".join(changed)
+    if any(line.startswith("train.steps:") for line in changed):
+        text += (
+            f"\nThe number of steps can be changed until the rate falls, here until step {int(flat)}, and {step} are done. "
+            f"To train these weights further: another --workdir, and --config.train.init={workdir}"
         )
+    raise ValueError(text)
 
 
 class Trainer:
@@ -63,7 +70,7 @@ class Trainer:
         if saved and c.minutes:  # as many steps as were found then
             c.steps = cfg.from_json(saved["config"]).train.steps
         if saved:
-            refuse_changes(self.workdir, cfg.complete(cfg.from_json(saved["config"])), config)
+            refuse_changes(self.workdir, cfg.complete(cfg.from_json(saved["config"])), config, saved["step"])
         self.modalities = build.modalities(config)
         self.layout = build.layout(config, self.modalities)
         self.log("reading data")

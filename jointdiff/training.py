@@ -17,6 +17,7 @@ from .evaluate.judge import build_judges
 from .files import write_atomically
 from .journal import clock, log_evaluation, log_losses
 from .model import Model
+from .optimization import flat_until
 from .trainer import Trainer
 
 
@@ -104,7 +105,7 @@ class Deadline:
         elif timed % 10 == 0:
             left = self.began + 60 * c.train.minutes - now
             steps = processes.agreed(step + max(0, int(left * timed / (now - self.warm))), self.trainer.device)
-            if c.train.steps == self.OPEN or step < (1 - c.optim.decay) * min(steps, c.train.steps):
+            if c.train.steps == self.OPEN or step < flat_until(c.optim, min(steps, c.train.steps)):
                 c.train.steps = steps
         return c.train.steps
 
@@ -127,12 +128,17 @@ def run(config, workdir: pathlib.Path) -> Trainer:
     if config.train.minutes:  # each has its share of them
         share = config.train.minutes / sum(c.train.steps for c in configs)
         configs = [cfg.changed(c, {"train.minutes": share * c.train.steps}) for c in configs]
-    for number, stage in enumerate(configs, 1):
-        last = number == len(configs)
-        folder = pathlib.Path(workdir) if last else pathlib.Path(workdir) / f"stage_{number}"
+    folders = [*(pathlib.Path(workdir) / f"stage_{number}" for number in range(1, len(configs))), pathlib.Path(workdir)]
+    for number, (stage, folder) in enumerate(zip(configs, folders), 1):
         trainer = Trainer(stage, folder, before)
         if len(configs) > 1:
             trainer.log(f"stage {number} of {len(configs)}")
+        begun = [str(later) for later in folders[number:] if state.checkpoints(later)]
+        if begun and trainer.step < trainer.config.train.steps:
+            raise ValueError(
+                f"{begun[0]} began with the weights of step {trainer.step} of {folder}, which can have no more steps now; take "
+                "another --workdir"
+            )
         if not fit(trainer):
             break
         before = folder

@@ -84,14 +84,33 @@ def test_accumulated_parts_make_the_same_step(tmp_path):
 def test_another_config_is_refused_by_field(tmp_path):
     train(tiny(), tmp_path, stop_at=2)
     before = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-    other = tiny(steps=30)
+    other = tiny(batch=4)
     other.optim.lr = 5e-4
-    with pytest.raises(ValueError, match=r"optim.lr: 0.001 -> 0.0005\n  train.steps: 20 -> 30"):
+    with pytest.raises(ValueError, match=r"optim.lr: 0.001 -> 0.0005\n  train.batch: 8 -> 4$"):
         Trainer(other, tmp_path)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == before
     moved = tiny()
     moved.data.root, moved.sample.steps = "/elsewhere", 7
     assert Trainer(moved, tmp_path).step == 2  # data may move, and sampling is no part of training
+
+
+@pytest.mark.parametrize(("decay", "stop_at"), [(0.5, 10), (0.0, 20)])
+def test_a_run_is_given_more_steps_while_its_rate_is_flat(decay, stop_at, tmp_path):
+    short, long = tiny(), tiny(steps=30)
+    short.optim.decay = long.optim.decay = decay
+    train(short, tmp_path / "parts", stop_at)
+    assert equal(train(long, tmp_path / "whole"), train(long, tmp_path / "parts"))
+
+
+def test_a_run_whose_rate_has_begun_to_fall_is_not(tmp_path):
+    train(tiny(), tmp_path, stop_at=11)
+    for steps in (30, 15):  # of 15 it would have fallen from 7.5 on
+        with pytest.raises(
+            ValueError, match=rf"train.steps: 20 -> {steps}\n.*step {min(steps, 20) // 2}, and 11 are done"
+        ) as e:
+            Trainer(tiny(steps=steps), tmp_path)
+        assert f"--config.train.init={tmp_path}" in str(e.value)
+    assert Trainer(tiny(), tmp_path).step == 11
 
 
 def test_checkpoints_are_kept_and_whole(tmp_path):
@@ -284,6 +303,12 @@ def test_stages_are_runs_one_after_the_other(tmp_path):
     assert equal(apart["network"], together["network"]) and equal(apart["ema"], together["ema"])
     assert trainer.step == 3 and trainer.config.optim.lr == 5e-4
     assert run(c, tmp_path / "staged").step == 3  # done already
+    flat = tiny(steps=4, stages=({"train.steps": 3},))
+    flat.optim.decay = 0.0
+    run(flat, tmp_path / "flat")
+    flat.train.steps = 5  # after stage 2 has begun from 4 of them
+    with pytest.raises(ValueError, match=r"flat began with the weights of step 4 of .*stage_1, which can have no more"):
+        run(flat, tmp_path / "flat")
     c.train.stages = ({"optim.rate": 1},)
     with pytest.raises(ValueError, match="unknown field 'optim.rate'"):
         run(c, tmp_path / "other")
