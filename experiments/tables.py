@@ -53,6 +53,7 @@ PAGES = {
     },
     "experiments/mnist_cifar10/README.md": {"ways": written("mnist_cifar10")},
     "experiments/noisy_text/README.md": {"fresh": fresh},
+    "experiments/photographs/README.md": {"photographs": written("photographs")},
     "experiments/polymnist/README.md": {"models": written("polymnist")},
     "experiments/any_direction/README.md": {
         "asked": written("any_direction", "asked"),

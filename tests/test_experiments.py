@@ -214,6 +214,24 @@ def test_what_is_heard_lowers_the_error_by_what_it_says(tmp_path, tiny_model):
     assert table.count("\n| ") == 6 and quick(*arguments, script="heard.py") == table  # nothing was left to do
 
 
+def test_the_linear_estimate_is_that_of_least_squares_and_a_model_is_measured_by_it(tmp_path, tiny_model):
+    photographs = runpy.run_path(str(FOLDER / "photographs" / "run.py"))
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(4, 4, generator=generator)
+    x = (torch.randn(20000, 4, generator=generator) @ mixing + 3).view(-1, 1, 2, 2)
+    for noise in (0.3, 2.0):
+        y = (x + noise * torch.randn(x.shape, generator=generator)).flatten(1)
+        y = torch.cat([y, torch.ones(len(y), 1)], 1)
+        best = torch.linalg.lstsq(y, x.flatten(1)).solution
+        error = float((y @ best - x.flatten(1)).square().mean())
+        assert photographs["linear_error"](photographs["spectrum"](x), noise) == pytest.approx(error, rel=0.03)
+    arguments = ["photographs", tmp_path, f"--model={tiny_model}", "--given=text", "--drawn=image"]
+    table = quick(*arguments)
+    found = json.loads((tmp_path / "out" / "result.json").read_text())["models"][tiny_model.name]
+    assert all(k["0.125"]["none"] > 1 for k in found["known"])  # hardly trained: the linear one is better
+    assert f"| {tiny_model.name} |" in table and quick(*arguments) == table  # nothing was left to do
+
+
 @pytest.mark.slow
 def test_little_noise_takes_little_of_what_is_shown(tmp_path, tiny_model):
     arguments = ["any_direction", tmp_path, f"--model={tiny_model}", "--given=text", "--drawn=image"]

@@ -127,21 +127,23 @@ def table(result) -> str:
 
 
 def shown_of_words(model, args) -> PIL.Image.Image:
-    """The same noise drawn of every word, without and with reading: a row a word."""
-    modality = model.modalities[args.led]
-    values, _, labels, _ = build.data(model.config, model.modalities, "test").rows(0, 200)
-    words = [values[args.word][int((labels == k).nonzero()[0])] for k in labels.unique()]
+    """What words draw, without and with reading."""
+    data = build.data(model.config, model.modalities, "test")
     panels, many = [], 2 if args.quick else 8
     for title, way in (("by words", "nothing"), ("by words, led by reading moved views", "reading moved views")):
         _, weight, model.config.sample.reading_shift[args.led] = WAYS[way]
         told = {"reading": {args.led: weight}, "guidance": 0.0, "steps": 2 if args.quick else 18}
-        rows = [model.sample({args.word: w[None]}, many, 0, **told)[args.led] for w in words]
-        cells = [
-            np.concatenate([grid_picture({args.led: modality}, {args.led: x[None]}, ()) for x in row], 1)
-            for row in rows
-        ]
-        panels.append(titled(np.concatenate(cells), title))
+        panels.append(titled(of_each_class(model, data, args.word, args.led, many, **told), title))
     return PIL.Image.fromarray(beside(panels))
+
+
+def of_each_class(model, data, given: str, drawn: str, many: int, **how) -> np.ndarray:
+    """What the first test item of each class draws, a row a class, in all of them from the same noise."""
+    values, _, labels, _ = data.rows(0, 200)
+    items = [values[given][int((labels == k).nonzero()[0])] for k in labels.unique()]
+    rows = [model.sample({given: item[None]}, many, 0, **how)[drawn] for item in items]
+    cell = lambda x: grid_picture({drawn: model.modalities[drawn]}, {drawn: x[None]}, ())
+    return np.concatenate([np.concatenate([cell(x) for x in row], 1) for row in rows])
 
 
 if __name__ == "__main__":
