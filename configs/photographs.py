@@ -13,7 +13,7 @@ def get_config():
     c.data.modalities = ("picture", "text")
     c.modality.picture = modality("image", "cifar10", {"mode": "RGB"}, scale=4.0, mirror=True)
     c.modality.text = modality("text", "words", {"cell": (6, 10)}, {"classes": "cifar10"})
-    # most of what is to be learned is in the detail: two blocks where it is, and little below
+    # two blocks where the detail is, and little below
     c.backbone.unet.widths, c.backbone.unet.blocks, c.backbone.unet.attention = (96, 128), (2, 1), (False, True)
     c.backbone.blank = True
     c.loss.pattern.joint, c.loss.pattern.conditional = 0.2, 0.6

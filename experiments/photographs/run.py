@@ -31,7 +31,7 @@ from heard import errors, rows  # noqa: E402
 from led import of_each_class, share  # noqa: E402
 
 LEVELS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # standard deviations of noise to one of the data
-STEPS = (18, 72)
+STEPS = [18, 72]
 MOST, REAL = 20000, 2000  # training items of the covariance, test items of the distance
 
 
@@ -85,17 +85,15 @@ def main():
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    num, seeds, steps = (8, 2, (2, 3)) if args.quick else (args.num, args.seeds, STEPS)
+    num, seeds, steps = (8, 2, [2, 3]) if args.quick else (args.num, args.seeds, STEPS)
     setting = {"given": args.given, "drawn": args.drawn, "num": num, "seeds": seeds, "steps": steps}
-    result = Record(args.outdir / "result.json", {**setting, "steps": list(steps)}, models={})
+    result = Record(args.outdir / "result.json", setting, models={})
     panels = []
     for path in args.model or []:
         model, name = jointdiff.load(path), pathlib.Path(path).stem
         model.layout.check([args.given, args.drawn])
-        judges, data = (
-            build_judges(model.config, model.modalities),
-            build.data(model.config, model.modalities, "test"),
-        )
+        judges = build_judges(model.config, model.modalities)
+        data = build.data(model.config, model.modalities, "test")
         how = unled(model, args.given, args.drawn, steps[-1])
         panels.append(titled(of_each_class(model, data, args.given, args.drawn, 2 if args.quick else 8, **how), name))
         if name in result["models"]:
@@ -104,7 +102,8 @@ def main():
         result["ceiling"] = ceiling(judges[args.drawn], model.config, args.drawn, model.modalities[args.drawn])
         training = build.data(model.config, model.modalities, "train").values[args.drawn]
         variances = spectrum(restored(training[:: -(-len(training) // MOST)]))
-        found = {"known": [], "drawn": {str(s): [] for s in steps}, "distance": {}, "rows": trained_on(model.config)}
+        found = {"known": [], "drawn": {str(s): [] for s in steps}, "distance": {}}
+        found["rows"] = model.config.train.batch * model.config.train.steps  # of its last run
         with tqdm(total=seeds * (1 + len(steps)), desc=name, unit="figure", disable=None) as bar:
             for seed in range(seeds):
                 found["known"].append(known(model, data, args.given, args.drawn, variances, num, seed))
@@ -123,11 +122,6 @@ def main():
     if panels:
         PIL.Image.fromarray(beside(panels)).save(args.outdir / "samples.png")
     print(table(result))
-
-
-def trained_on(config) -> int:
-    """The rows that its config has it see, in its last run."""
-    return config.train.batch * config.train.steps
 
 
 def table(result) -> str:
