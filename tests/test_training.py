@@ -266,6 +266,21 @@ def test_precision_is_settable():
         precision("fp16", torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    "abilities, expected",
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True}, torch.bfloat16),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, torch.bfloat16),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, torch.float32),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_bfloat16_is_chosen_where_it_is_fast(monkeypatch, abilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
+    assert precision("auto", torch.device("cpu")) == expected
+
+
 def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not a multiple of 1 processes x 3"):
         Trainer(tiny(accumulate=3), tmp_path)

@@ -1,12 +1,13 @@
-"""What does a network know of photographs, and what does it draw of their words without being led?
+"""What does a network know of photographs, and what does it draw of their words by itself, without being led by what it reads?
 
     python experiments/photographs/run.py --model=joint --model=runs/photographs
     python experiments/photographs/run.py --quick --model=runs/keypad --given=text --drawn=image --outdir=runs/quick
 
 The error of its estimate at several levels of noise, beside what is given and alone, as a share of that of the best linear estimate
 (the Wiener filter of the training items' covariance): at 1 nothing is known that colours and smoothness do not say. Then how often
-what is drawn beside what is given shows the class, and the Fréchet distance to real test items, with 18 steps and with more. All
-other modalities are absent. Each model is added to result.json; writes result.md and samples.png, beside this file or to --outdir.
+what is drawn beside what is given shows the class, and the Fréchet distance to real test items, with few steps, with more, and with
+guidance. All other modalities are absent. Each model is added to result.json; writes result.md and samples.png, beside this file or
+to --outdir.
 """
 
 import argparse
@@ -31,7 +32,12 @@ from heard import errors, rows  # noqa: E402
 from led import of_each_class, share  # noqa: E402
 
 LEVELS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # standard deviations of noise to one of the data
-STEPS = [18, 72]
+WAYS = {  # how it is drawn, by the name that the table has for it
+    "18 steps": {"steps": 18, "guidance": 0.0},
+    "72 steps": {"steps": 72, "guidance": 0.0},
+    "36 steps, guidance 5": {"steps": 36, "guidance": 5.0},
+}
+QUICK = {"2 steps": {"steps": 2, "guidance": 0.0}, "3 steps, guidance 2": {"steps": 3, "guidance": 2.0}}
 MOST, REAL = 20000, 2000  # training items of the covariance, test items of the distance
 
 
@@ -59,17 +65,16 @@ def known(model, data, given: str, drawn: str, variances, num: int, seed: int) -
     return out
 
 
-def drawn_of(model, judges, data, given: str, drawn: str, num: int, seed: int, steps: int):
+def drawn_of(model, judges, data, given: str, drawn: str, num: int, seed: int, way: dict):
     """How often what is drawn shows the class of what is given, and the judge's features of it."""
     values, _, labels, _ = data.rows(seed * num, num)
-    out = model.sample({given: values[given]}, num, seed, **unled(model, given, drawn, steps))[drawn]
+    out = model.sample({given: values[given]}, num, seed, **unled(model, given, drawn), **way)[drawn]
     return share(judges[drawn].judge(out) == shown(data, given, labels)), judges[drawn].features(out)
 
 
-def unled(model, given: str, drawn: str, steps: int) -> dict:
-    """How it is drawn: beside what is given alone, and without guidance of any kind."""
-    absent = [n for n in model.layout.names if n not in (given, drawn)]
-    return {"leave_out": absent, "reading": {}, "guidance": 0.0, "steps": steps}
+def unled(model, given: str, drawn: str) -> dict:
+    """How it is drawn: beside what is given alone, and not led by what is read in it."""
+    return {"leave_out": [n for n in model.layout.names if n not in (given, drawn)], "reading": {}}
 
 
 def main():
@@ -85,8 +90,8 @@ def main():
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    num, seeds, steps = (8, 2, [2, 3]) if args.quick else (args.num, args.seeds, STEPS)
-    setting = {"given": args.given, "drawn": args.drawn, "num": num, "seeds": seeds, "steps": steps}
+    num, seeds, ways = (8, 2, QUICK) if args.quick else (args.num, args.seeds, WAYS)
+    setting = {"given": args.given, "drawn": args.drawn, "num": num, "seeds": seeds, "ways": ways}
     result = Record(args.outdir / "result.json", setting, models={})
     panels = []
     for path in args.model or []:
@@ -94,28 +99,30 @@ def main():
         model.layout.check([args.given, args.drawn])
         judges = build_judges(model.config, model.modalities)
         data = build.data(model.config, model.modalities, "test")
-        how = unled(model, args.given, args.drawn, steps[-1])
-        panels.append(titled(of_each_class(model, data, args.given, args.drawn, 2 if args.quick else 8, **how), name))
+        for way in list(ways)[1:]:
+            how = {**unled(model, args.given, args.drawn), **ways[way]}
+            rows_of = of_each_class(model, data, args.given, args.drawn, 2 if args.quick else 8, **how)
+            panels.append(titled(rows_of, f"{name}, {way}"))
         if name in result["models"]:
             continue
         real = judges[args.drawn].features(restored(data.values[args.drawn][-REAL:]))
         result["ceiling"] = ceiling(judges[args.drawn], model.config, args.drawn, model.modalities[args.drawn])
         training = build.data(model.config, model.modalities, "train").values[args.drawn]
         variances = spectrum(restored(training[:: -(-len(training) // MOST)]))
-        found = {"known": [], "drawn": {str(s): [] for s in steps}, "distance": {}}
+        found = {"known": [], "drawn": {way: [] for way in ways}, "distance": {}}
         found["rows"] = model.config.train.batch * model.config.train.steps  # of its last run
-        with tqdm(total=seeds * (1 + len(steps)), desc=name, unit="figure", disable=None) as bar:
+        with tqdm(total=seeds * (1 + len(ways)), desc=name, unit="figure", disable=None) as bar:
             for seed in range(seeds):
                 found["known"].append(known(model, data, args.given, args.drawn, variances, num, seed))
                 bar.update()
-            for count in steps:
+            for way, how in ways.items():
                 seen = []
                 for seed in range(seeds):
-                    right, features = drawn_of(model, judges, data, args.given, args.drawn, num, seed, count)
-                    found["drawn"][str(count)].append(right)
+                    right, features = drawn_of(model, judges, data, args.given, args.drawn, num, seed, how)
+                    found["drawn"][way].append(right)
                     seen.append(features)
                     bar.update()
-                found["distance"][str(count)] = frechet(torch.cat(seen), real)
+                found["distance"][way] = frechet(torch.cat(seen), real)
         result["models"][name] = found
         result.save()
     (args.outdir / "result.md").write_text(table(result))
@@ -133,10 +140,10 @@ def table(result) -> str:
         cells = [plus_minus([k[str(level)][w] for k in m["known"]]) for m in models.values() for w in ("right", "none")]
         lines.append("| " + " | ".join([f"{level:g}", *cells]) + " |")
     heads = ["model", "rows of its last run"]
-    heads += [h for s in result["steps"] for h in (f"{given} → {result['drawn']}, {s} steps", "Fréchet distance")]
+    heads += [h for way in result["ways"] for h in (f"{given} → {result['drawn']}, {way}", "Fréchet distance")]
     lines += ["", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, m in models.items():
-        cells = [c for s in m["drawn"] for c in (plus_minus(m["drawn"][s]), f"{m['distance'][s]:.1f}")]
+        cells = [c for way in m["drawn"] for c in (plus_minus(m["drawn"][way]), f"{m['distance'][way]:.1f}")]
         lines.append("| " + " | ".join([name, str(m["rows"]), *cells]) + " |")
     return "\n".join(lines) + f"\n\nCeiling {result.get('ceiling', 0):.3f}.\n"
 
