@@ -163,6 +163,14 @@ def test_single_modality(tmp_path):
     assert quick("single_modality", tmp_path, "--workdir=runs", "--seeds=2") == table  # nothing was left to do
 
 
+def test_photographs_in_company(tmp_path):
+    table = quick("single_modality", tmp_path, "--workdir=runs", "--seeds=2", script="photographs.py")
+    rows = json.loads((tmp_path / "out" / "photographs.json").read_text())["rows"]
+    assert [r["network"] for r in rows] == ["company", "company, picture weighed", "picture"]
+    cells = [line.split(" | ") for line in table.splitlines() if line.startswith("| picture")]
+    assert [c[1] for c in cells] == ["alone", "company", "company, picture weighed"]
+
+
 @pytest.mark.slow
 def test_led(tmp_path, tiny_model):
     arguments = ["any_direction", tmp_path, f"--model={tiny_model}", "--led=image"]

@@ -56,43 +56,47 @@ def measured(model, name: str, judges, pairs, num: int, seed: int, how: dict) ->
 
 
 def main():
-    args = arguments(__doc__, "single", HERE, CONFIGS, num=200, seeds=3)
-    num, minutes, how = (8, [0.02], {"steps": 2}) if args.quick else (args.num, list(MINUTES), {"steps": 18})
-    if not train_each(args, CONFIGS, minutes):
+    judged(arguments(__doc__, "single", HERE, CONFIGS, num=200, seeds=3), CONFIGS, NAMES, MINUTES, "result")
+
+
+def judged(args, configs: dict, names: tuple[str, ...], minutes: tuple[float, ...], title: str) -> None:
+    """Trains what `configs` has, networks of one modality under the name that it has in `names`, and judges these modalities."""
+    num, minutes, how = (8, [0.02], {"steps": 2}) if args.quick else (args.num, list(minutes), {"steps": 18})
+    if not train_each(args, configs, minutes):
         return
-    config = CONFIGS["company"](args.quick)
+    companies = {n: config(args.quick) for n, config in configs.items() if n not in names}
+    config = next(iter(companies.values()))
     modalities = build.modalities(config)
     judges, pairs = build_judges(config, modalities), build.data(config, modalities, "test")
     setting = {"num": num, "seeds": args.seeds, "quick": args.quick}
-    result = Record(args.outdir / "result.json", setting, rows=[])
+    result = Record(args.outdir / f"{title}.json", setting, rows=[])
     done = {(r["network"], r["modality"], r["minutes"]) for r in result["rows"]}
-    work = [(w, n, m) for m in minutes for n in NAMES for w in ("company", n) if (w, n, m) not in done]
+    work = [(w, n, m) for m in minutes for n in names for w in (*companies, n) if (w, n, m) not in done]
     for network, name, until in tqdm(work, desc="judging", unit="modality", disable=None):
         model = load_weights(args.workdir / network / f"{until:g}.safetensors")
         figures = [measured(model, name, judges, pairs, num, seed, how) for seed in range(args.seeds)]
         row = {"network": network, "modality": name, "minutes": until}
         result["rows"].append({**row, "figures": {k: spread([f[k] for f in figures]) for k in figures[0]}})
         result.save()
-    (args.outdir / "result.md").write_text(table(result))
+    (args.outdir / f"{title}.md").write_text(table(result))
     print(table(result))
 
 
 def table(result) -> str:
-    """Markdown: a row a modality and time."""
-    found = {(r["network"], r["modality"], r["minutes"]): r["figures"] for r in result["rows"]}
+    """Markdown: a row a modality, network and time."""
     columns = {
-        "Fréchet distance, alone": (False, "distance"), "in company, others absent": (True, "distance"),
-        "in company, all at once": (True, "distance, all at once"), "bits a dimension, alone": (False, "bits"),
-        "in company": (True, "bits"), "in company, given the others": (True, "bits, given the others"),
+        "Fréchet distance, by itself": "distance", "all at once": "distance, all at once",
+        "bits a dimension, by itself": "bits", "given the others": "bits, given the others",
     }  # fmt: skip
-    lines = [f"| modality | core-minutes | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
-    for name in NAMES:
-        for until in dict.fromkeys(r["minutes"] for r in result["rows"]):
-            cells = []
-            for company, key in columns.values():
-                figure = found["company" if company else name, name, until].get(key)
-                cells.append("{mean:.3f} ± {std:.3f}".format(**figure) if figure else "")
-            lines.append(f"| {name} | {until:g} | {' | '.join(cells)} |")
+    lines = [f"| modality | network | core-minutes | {' | '.join(columns)} |", "|---|---|---|" + "---|" * len(columns)]
+    networks = list(dict.fromkeys(r["network"] for r in result["rows"]))
+    names = list(dict.fromkeys(r["modality"] for r in result["rows"]))
+    order = lambda r: (names.index(r["modality"]), r["network"] != r["modality"], networks.index(r["network"]))
+    for r in sorted(result["rows"], key=order):
+        figures = [r["figures"].get(key) for key in columns.values()]
+        cells = ["{mean:.3f} ± {std:.3f}".format(**f) if f else "" for f in figures]
+        alone = "alone" if r["network"] == r["modality"] else r["network"]
+        lines.append(f"| {r['modality']} | {alone} | {r['minutes']:g} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
