@@ -13,10 +13,6 @@ python -m jointdiff.main --config=configs/joint.py:noisy --config.train.init=run
 and one that looks at two photographs more for every row:
 
 python -m jointdiff.main --config=configs/joint.py:seeing --config.train.init=runs/noisy --workdir=runs/seeing
-
-and one that draws photographs, whose loss is then nearly all there is:
-
-python -m jointdiff.main --config=configs/joint.py:drawing --config.train.init=runs/seeing --workdir=runs/drawing
 """
 
 import itertools
@@ -107,19 +103,4 @@ def seeing(c):
     return c
 
 
-def drawing(c):
-    """A run after that: photographs weigh several times all else, at noise that is their own, and mostly beside their word."""
-    c = noisy(c)
-    c.data.missing = 0.0
-    c.loss.pattern.joint, c.loss.pattern.conditional = 0.1, 0.5
-    c.loss.pattern.independent, c.loss.pattern.absent = 0.1, 0.3
-    for pattern in ("joint", "conditional", "independent", "absent"):
-        c.loss.log_ratio[pattern] = (1.0, 1.6)
-    c.loss.given.update({"text": 8.0, "picture": 2.0, "digit": 1.5, "audio": 1.5})
-    c.loss.weight = {"digit": 0.2, "picture": 3.4, "text": 0.2, "audio": 0.2}
-    c.loss.align.weight = 1.0
-    c.optim.decay, c.train.steps = 0.7, 5000
-    return c
-
-
-VARIANTS = {"reading": reading, "noisy": noisy, "seeing": seeing, "drawing": drawing}
+VARIANTS = {"reading": reading, "noisy": noisy, "seeing": seeing}
