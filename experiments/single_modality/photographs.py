@@ -1,6 +1,6 @@
 """Does company cost photographs anything? A network of photographs alone beside two that know words, digits and speech as well.
 
-    python experiments/single_modality/photographs.py --workdir=runs/photographs_in_company       # two hours on one core; goes on
+    python experiments/single_modality/photographs.py --workdir=runs/photographs_in_company       # 90 minutes on one core; goes on
     python experiments/single_modality/photographs.py --workdir=runs/photographs_in_company --quick      # a minute
 
 The network of configs/photographs.py, with a rate that stays: on photographs alone, on all four modalities of configs/joint.py that
@@ -15,7 +15,7 @@ from run import ALONE, HERE, arguments, judged
 from jointdiff import config as cfg
 
 FILES = HERE.parents[1] / "configs"
-MINUTES = (5, 20)
+MINUTES = (5, 15)
 WEIGHED = {"loss.weight": {"picture": 3.4, "digit": 0.2, "text": 0.2, "audio": 0.2}}
 
 
