@@ -3,7 +3,7 @@
     python experiments/noisy_text/run.py           # the shipped model, about 40 minutes on one core; goes on where it stopped
     python experiments/noisy_text/run.py --quick   # under 2 minutes
     python experiments/noisy_text/run.py --given=text --name=fresh_text --spoilt=noise --methods=clean,matched --seeds=3 --num=40 \\
-        --start=1000                               # and --given=audio: conditions that no choice was made on
+        --start=1000         # and --given=audio --name=fresh_audio --num=160: conditions that no choice was made on
 
 Words and speech are spoilt, pictures are drawn from them, several of each, and their class histogram is scored against
 the true class. Every seed has conditions of its own, from test row --start on. Writes result.json after every row, then result.md
