@@ -2,13 +2,18 @@
 
 python -m jointdiff.main --config=configs/photographs.py --workdir=runs/photographs
 
-4000 steps of 0.5 s on one core with bfloat16 (experiments/photographs).
+4000 steps of 0.5 s on one core with bfloat16 (experiments/photographs). Then a run with more of what the word decides, at the noise
+at which it is decided:
+
+python -m jointdiff.main --config=configs/photographs.py:longer --config.train.init=runs/photographs --workdir=runs/longer
 """
 
 from jointdiff.config import default, modality
 
 
-def get_config():
+def get_config(variant=""):
+    if variant not in ("", "longer"):
+        raise ValueError(f"unknown variant {variant!r}; there is 'longer'")
     c = default()
     c.data.modalities = ("picture", "text")
     c.modality.picture = modality("image", "cifar10", {"mode": "RGB"}, scale=4.0, mirror=True)
@@ -24,4 +29,12 @@ def get_config():
     c.loss.weight = {"picture": 1.9, "text": 0.1}
     c.optim.decay = 0.6
     c.train.steps, c.train.ema, c.train.evaluate_every = 4000, 0.999, 0
+    return longer(c) if variant else c
+
+
+def longer(c):
+    c.loss.pattern.conditional, c.loss.pattern.absent = 0.65, 0.15
+    c.loss.log_ratio.conditional = (1.3, 1.6)
+    c.loss.log_ratio.joint = c.loss.log_ratio.absent = (1.1, 1.6)
+    c.optim.decay, c.train.steps = 0.7, 6000
     return c
