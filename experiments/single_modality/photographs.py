@@ -1,6 +1,6 @@
 """Does company cost photographs anything? A network of photographs alone beside two that know words, digits and speech as well.
 
-    python experiments/single_modality/photographs.py --workdir=runs/photographs_in_company       # 90 minutes on one core; goes on
+    python experiments/single_modality/photographs.py --workdir=runs/photographs_in_company       # an hour on one core; goes on
     python experiments/single_modality/photographs.py --workdir=runs/photographs_in_company --quick      # a minute
 
 The network of configs/photographs.py, with a rate that stays: on photographs alone, on all four modalities of configs/joint.py that
@@ -15,7 +15,7 @@ from run import ALONE, HERE, arguments, judged
 from jointdiff import config as cfg
 
 FILES = HERE.parents[1] / "configs"
-MINUTES = (5, 15)
+MINUTES = (15,)
 WEIGHED = {"loss.weight": {"picture": 3.4, "digit": 0.2, "text": 0.2, "audio": 0.2}}
 
 
@@ -41,4 +41,4 @@ CONFIGS = {
 
 if __name__ == "__main__":
     args = arguments(__doc__, "photographs_in_company", HERE, CONFIGS, num=200, seeds=3)
-    judged(args, CONFIGS, ("picture",), MINUTES, "photographs")
+    judged(args, CONFIGS, ("picture",), MINUTES, "photographs", likely=24)

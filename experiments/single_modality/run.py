@@ -30,13 +30,12 @@ MINUTES = (4, 8, 16)
 NAMES = ("image", "text", "audio")
 ALONE = {"loss.pattern": {"joint": 1.0, "conditional": 0.0, "independent": 0.0, "absent": 0.0}}
 CONFIGS = {"company": on_digits(), **{n: on_digits({"data.modalities": (n,), **ALONE}) for n in NAMES}}
-LIKELY = 64  # test items whose density is measured
 
 
-def measured(model, name: str, judges, pairs, num: int, seed: int, how: dict) -> dict[str, float]:
+def measured(model, name: str, judges, pairs, num: int, likely: int, seed: int, how: dict) -> dict[str, float]:
     """The figures of one modality under a network that knows it alone, or among others."""
     others = [n for n in model.layout.names if n != name]
-    few = min(LIKELY, num)
+    few = min(likely, num)
     values = {n: v for n, v in pairs.rows(seed * few, few).values.items() if n in model.layout.names}
     item, size = {name: values[name]}, values[name][0].numel()
     density = lambda given: float(
@@ -56,11 +55,14 @@ def measured(model, name: str, judges, pairs, num: int, seed: int, how: dict) ->
 
 
 def main():
-    judged(arguments(__doc__, "single", HERE, CONFIGS, num=200, seeds=3), CONFIGS, NAMES, MINUTES, "result")
+    judged(arguments(__doc__, "single", HERE, CONFIGS, num=200, seeds=3), CONFIGS, NAMES, MINUTES, "result", likely=64)
 
 
-def judged(args, configs: dict, names: tuple[str, ...], minutes: tuple[float, ...], title: str) -> None:
-    """Trains what `configs` has, networks of one modality under the name that it has in `names`, and judges these modalities."""
+def judged(args, configs: dict, names: tuple[str, ...], minutes: tuple[float, ...], title: str, likely: int) -> None:
+    """Trains what `configs` has, networks of one modality under the name that it has in `names`, and judges these modalities.
+
+    `likely` of a seed's test rows are those whose density is measured.
+    """
     num, minutes, how = (8, [0.02], {"steps": 2}) if args.quick else (args.num, list(minutes), {"steps": 18})
     if not train_each(args, configs, minutes):
         return
@@ -74,7 +76,7 @@ def judged(args, configs: dict, names: tuple[str, ...], minutes: tuple[float, ..
     work = [(w, n, m) for m in minutes for n in names for w in (*companies, n) if (w, n, m) not in done]
     for network, name, until in tqdm(work, desc="judging", unit="modality", disable=None):
         model = load_weights(args.workdir / network / f"{until:g}.safetensors")
-        figures = [measured(model, name, judges, pairs, num, seed, how) for seed in range(args.seeds)]
+        figures = [measured(model, name, judges, pairs, num, likely, seed, how) for seed in range(args.seeds)]
         row = {"network": network, "modality": name, "minutes": until}
         result["rows"].append({**row, "figures": {k: spread([f[k] for f in figures]) for k in figures[0]}})
         result.save()
