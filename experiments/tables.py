@@ -62,7 +62,10 @@ PAGES = {
         "led": written("any_direction", "led"),
     },
     "experiments/conflict/README.md": {"cure": written("conflict", "cure")},
-    "experiments/single_modality/README.md": {"company": written("single_modality")},
+    "experiments/single_modality/README.md": {
+        "company": written("single_modality"),
+        "photographs": written("single_modality", "photographs"),
+    },
     "experiments/quadrants/README.md": {"questions": written("quadrants")},
     "experiments/shared_features/README.md": {"alike": alike, "shuffled": shuffled},
     "experiments/new_modality/README.md": {"arms": written("new_modality")},

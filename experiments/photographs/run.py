@@ -1,6 +1,6 @@
 """What does a network know of photographs, and what does it draw of their words by itself, without being led by what it reads?
 
-    python experiments/photographs/run.py --model=joint --model=runs/photographs
+    python experiments/photographs/run.py --model=joint --model=runs/photographs --model=runs/longer
     python experiments/photographs/run.py --quick --model=runs/keypad --given=text --drawn=image --outdir=runs/quick
 
 The error of its estimate at several levels of noise, beside what is given and alone, as a share of that of the best linear estimate
