@@ -33,6 +33,7 @@ def get_config(variant=""):
 
 
 def longer(c):
+    """A run after that: the word is given in more of the rows, with more noise, and photographs are drawn with guidance."""
     c.loss.pattern.conditional, c.loss.pattern.absent = 0.65, 0.15
     c.loss.log_ratio.conditional = (1.3, 1.6)
     c.loss.log_ratio.joint = c.loss.log_ratio.absent = (1.1, 1.6)
