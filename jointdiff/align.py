@@ -1,15 +1,20 @@
 """Representation alignment: the network's lowest level learns to see in noise what a classifier sees in the clean item.
 
-The mean over the grid of the U-Net's lowest level, h, and a teacher's features of a modality's item, f (a judge's, centred
-over the training items), add to the loss
+The mean over the grid of the U-Net's lowest level, h, and a teacher's features of a modality's item, f, centred over the
+training items, add to the loss
 
     weight (1 - cos(head(h), f))     where the modality's noise-to-signal ratio is below a bound,
 
 so that what tells items apart is found long before the denoising loss alone would need it. The head is thrown away after
 training. Yu et al. 2024, arXiv:2410.06940, equation 8, for whole items in place of patches.
+
+Teachers are the modalities' judges, which have learned classes, or `towers`, which have learned from the same rows, without a
+class, which items belong together (see evaluate.inside): what modalities share, they see.
 """
 
+import functools
 import hashlib
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,25 +22,26 @@ from torch import nn
 from tqdm import tqdm
 
 from . import build
+from . import config as cfg
 from .data import Stored, code, content, kept, restored, save_items
+from .evaluate.inside import train_towers
 from .evaluate.judge import build_judge
 from .loss import Times
 
-
 @torch.no_grad()
 def teacher_features(
-    judge, values, mirror: bool, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    look: Callable, values, mirror: bool, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
     """Features of stored items `(N, C_m, H, W)`, with `mirror` the mean with their mirror image's, centred, `(N, D)` float16.
 
-    `dtype` is the precision in which the judge looks, and `device` where.
+    `look` makes features of channels; `dtype` is the precision in which it looks, and `device` where.
     """
-    judge, parts = judge.to(device, memory_format=torch.channels_last), []
+    parts = []
     with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
         for first in tqdm(range(0, len(values), 500), desc="teacher", unit="part", leave=False, disable=None):
             x = restored(values[first : first + 500]).to(device, memory_format=torch.channels_last)
-            seen = judge.features(x)
-            parts.append(((seen + judge.features(x.flip(3))) / 2 if mirror else seen).cpu())
+            seen = look(x)
+            parts.append(((seen + look(x.flip(3))) / 2 if mirror else seen).cpu())
     features = torch.cat(parts).float()
     return F.normalize(features - features.mean(0), dim=1).half()
 
@@ -54,32 +60,63 @@ class Alignment(nn.Module):
 
 
 class Teacher:
-    """What the judges of `config.loss.align.modality` see in every training item, looked up once and kept."""
+    """What the teachers of `config.loss.align.modality` see in every training item, looked up once and kept."""
 
     def __init__(self, config, modalities, pairs, dtype: torch.dtype, device: torch.device, show=print):
-        self.names, self.below = config.loss.align.modality.split("+"), config.loss.align.below
+        c = config.loss.align
+        self.config, self.modalities, self.dtype, self.device, self.show = config, modalities, dtype, device, show
+        self.names, self.below = c.modality.split("+"), c.below
         unknown = [n for n in self.names if n not in modalities]
         if unknown:
             raise ValueError(
-                f"config.loss.align.modality = {config.loss.align.modality!r} names {', '.join(unknown)}; "
+                f"config.loss.align.modality = {c.modality!r} names {', '.join(unknown)}; "
                 f"this config has {', '.join(modalities)}"
             )
+        if c.teacher not in ("judge", "towers"):
+            raise ValueError(f"config.loss.align.teacher = {c.teacher!r}; there are 'judge' and 'towers'")
         self.count, self.columns = len(modalities), [list(modalities).index(n) for n in self.names]
         self.scales = torch.tensor([config.modality[n].scale for n in self.names])
-        self.features = [self.look(config, n, modalities[n], pairs.values[n], dtype, device, show) for n in self.names]
+        towers = c.teacher == "towers"
+        self.features = self.by_towers(pairs) if towers else [self.by_judge(n, pairs.values[n]) for n in self.names]
 
-    def look(self, config, name: str, modality, values, dtype, device, show) -> Stored:
-        show(f"looking at {name} as its judge does")
-        judge, mirror = build_judge(config, name, modality), config.modality[name].mirror
+    def by_judge(self, name: str, values) -> Stored:
+        self.show(f"looking at {name} as its judge does")
+        judge = build_judge(self.config, name, self.modalities[name])
         if not hasattr(judge, "features"):
-            raise ValueError(f"{name!r} is read, not classified: it has no features to align to")
+            raise ValueError(
+                f"{name!r} is read, not classified: it has no features to align to; "
+                "config.loss.align.teacher=towers needs none"
+            )
+        weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
 
         def write(folder):
-            save_items(folder / "items.npy", len(values), [teacher_features(judge, values, mirror, dtype, device)])
+            judge.to(self.device, memory_format=torch.channels_last)
+            self.look(folder, name, judge.features, values)
 
-        weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in judge.state_dict().values())).hexdigest()
-        about = [weights, content(values), str(dtype), device.type, mirror, code(teacher_features, type(judge))]
-        return Stored(kept(build.cache_root(config), "features", about, write) / "items.npy")
+        about = [weights, content(values), self.config.modality[name].mirror, code(teacher_features, type(judge))]
+        return self.kept(about, write, [name])[0]
+
+    def by_towers(self, pairs) -> list[Stored]:
+        """The towers of all modalities look, trained when there is nothing that they have seen in these rows."""
+
+        def write(folder):
+            self.show("training towers, which learn what belongs together")
+            towers = train_towers(pairs, self.config.seed).to(self.device)
+            for name in self.names:
+                self.look(folder, name, functools.partial(towers.embed, name), pairs.values[name])
+
+        data = {k: v for k, v in cfg.plain(self.config.data).items() if k not in ("root", "on_error")}
+        about = [str(data), self.config.seed, [content(v) for v in pairs.values.values()]]
+        about += [[self.config.modality[n].mirror for n in self.names], code(teacher_features, train_towers)]
+        return self.kept(about, write, self.names)
+
+    def look(self, folder, name: str, look: Callable, values) -> None:
+        features = teacher_features(look, values, self.config.modality[name].mirror, self.dtype, self.device)
+        save_items(folder / f"{name}.npy", len(values), [features])
+
+    def kept(self, about: list, write: Callable, names: list[str]) -> list[Stored]:
+        root, about = build.cache_root(self.config), [*about, names, str(self.dtype), self.device.type]
+        return [Stored(kept(root, "features", about, write) / f"{n}.npy") for n in names]
 
     def head(self, network: nn.Module, seed: int) -> Alignment:
         """New heads for what the network's lowest level shows."""

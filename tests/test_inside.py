@@ -58,13 +58,29 @@ def test_a_probe_reads_what_is_linear_and_nothing_else(generator):
 
 @torch.no_grad()
 def test_the_loss_of_towers_is_that_of_a_guess_and_of_a_certainty():
-    towers, rows = Towers({"a": 1, "b": 1}).eval(), torch.randn(8, 1, 16, 16)
-    same = towers.loss({"a": rows[:1].expand(8, -1, -1, -1), "b": rows})
+    towers, rows, all_there = (
+        Towers({"a": 1, "b": 1}).eval(),
+        torch.randn(8, 1, 16, 16),
+        torch.ones(8, 2, dtype=torch.bool),
+    )
+    same = towers.loss({"a": rows[:1].expand(8, -1, -1, -1), "b": rows}, all_there)
     assert float(same) > math.log(8) - 0.1  # all of one side are equal: no row is told from another
     towers.towers["b"] = towers.towers["a"]
     with torch.no_grad():
         towers.scale.fill_(12.0)
-    assert float(towers.loss({"a": rows, "b": rows})) < 1e-3
+    assert float(towers.loss({"a": rows, "b": rows}, all_there)) < 1e-3
+
+
+@torch.no_grad()
+def test_rows_that_lack_one_of_two_modalities_are_no_partners():
+    towers, (a, b) = Towers({"a": 1, "b": 1}).eval(), torch.randn(2, 8, 1, 16, 16)
+    present = torch.ones(8, 2, dtype=torch.bool)
+    present[5:7, 0], present[7, 1] = False, False
+    whole = torch.ones(5, 2, dtype=torch.bool)
+    assert torch.allclose(
+        towers.loss({"a": a, "b": b}, present), towers.loss({"a": a[:5], "b": b[:5]}, whole), atol=1e-6
+    )
+    assert float(towers.loss({"a": a, "b": b}, present & torch.tensor([True, False]))) == 0
 
 
 def test_maps_are_those_of_the_levels_and_meet_on_the_way_up():

@@ -485,3 +485,29 @@ def test_alignment_teaches_the_lowest_level_and_its_teacher_looks_once(tmp_path,
         True,
         True,
     ]
+
+
+def test_towers_teach_what_belongs_together_without_a_class_or_a_judge(tmp_path, monkeypatch):
+    from jointdiff import align
+
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(align.train_towers, "__defaults__", (0, 60, 64))
+    monkeypatch.setattr(align, "build_judge", None)
+    c = tiny(steps=200)
+    c.loss.align.modality, c.loss.align.teacher = "image+audio", "towers"
+    c.backbone.blank, c.optim.warmup = True, 5
+    trainer = Trainer(c, tmp_path / "run")
+    features, pairs = trainer.batches.teacher.features, trainer.batches.pairs
+    near = [f[:50].float() for f in features]
+    same = pairs.labels["image"][:50, None] == pairs.labels["audio"][None, :50]
+    alike = near[0] @ near[1].T
+    assert alike[same].mean() > alike[~same].mean() + 0.3  # an image and a sound of its class: nobody told the class
+    far = [trainer.update()["alignment"] for _ in range(200)]
+    assert torch.cat(far[-50:]).mean() < torch.cat(far[:50]).mean() - 0.1
+    monkeypatch.setattr(align.Teacher, "look", None)
+    trainer.save()
+    again = Trainer(c, tmp_path / "run").batches.teacher.features
+    assert all(torch.equal(a[:], b[:]) for a, b in zip(again, features, strict=True))
+    c.loss.align.teacher = "nobody"
+    with pytest.raises(ValueError, match="there are 'judge' and 'towers'"):
+        Trainer(c, tmp_path / "other")

@@ -90,14 +90,18 @@ class Towers(nn.Module):
     def embed(self, name: str, values: torch.Tensor) -> torch.Tensor:
         return torch.cat([self(name, part) for part in values.split(512)])
 
-    def loss(self, rows: dict[str, torch.Tensor]) -> torch.Tensor:
-        """InfoNCE both ways, the mean over all pairs of modalities: which of the rows is the partner?"""
-        seen, own = {n: self(n, v) for n, v in rows.items()}, torch.arange(len(next(iter(rows.values()))))
-        total = []
-        for a, b in itertools.combinations(seen, 2):
-            logits = self.scale.exp() * seen[a] @ seen[b].T
-            total += [F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)]
-        return torch.stack(total).mean()
+    def loss(self, rows: dict[str, torch.Tensor], present: torch.Tensor) -> torch.Tensor:
+        """InfoNCE both ways, the mean over all pairs of modalities: which of the rows that have both is the partner?
+
+        `present` `(N, M)` says which modalities each of the rows has.
+        """
+        seen, total = [self(n, v) for n, v in rows.items()], []
+        for a, b in itertools.combinations(range(len(seen)), 2):
+            both = present[:, a] & present[:, b]
+            logits, own = self.scale.exp() * seen[a][both] @ seen[b][both].T, torch.arange(int(both.sum()))
+            if len(own):
+                total += [F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)]
+        return torch.stack(total).mean() if total else sum(v.sum() for v in seen) * 0.0
 
 
 def train_towers(data, seed: int = 0, updates: int = 600, batch: int = 128) -> Towers:
@@ -109,7 +113,8 @@ def train_towers(data, seed: int = 0, updates: int = 600, batch: int = 128) -> T
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=updates)
         towers.train().to(memory_format=torch.channels_last)
         for step in tqdm(range(updates), desc="training towers", leave=False, disable=None):
-            loss = towers.loss(data.rows(step * batch, batch).values)
+            values, present, *_ = data.rows(step * batch, batch)
+            loss = towers.loss(values, present)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
