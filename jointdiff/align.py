@@ -28,6 +28,7 @@ from .evaluate.inside import train_towers
 from .evaluate.judge import build_judge
 from .loss import Times
 
+
 @torch.no_grad()
 def teacher_features(
     look: Callable, values, mirror: bool, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
