@@ -1,4 +1,4 @@
-"""Representation alignment: the network's lowest level learns to see in noise what a classifier sees in the clean item.
+"""Representation alignment: the network's lowest level learns to see in noise what a teacher sees in the clean item.
 
 The mean over the grid of the U-Net's lowest level, h, and a teacher's features of a modality's item, f, centred over the
 training items, add to the loss
@@ -102,7 +102,7 @@ class Teacher:
 
         def write(folder):
             self.show("training towers, which learn what belongs together")
-            towers = train_towers(pairs, self.config.seed).to(self.device)
+            towers = train_towers(pairs, self.config.seed, device=self.device)
             for name in self.names:
                 self.look(folder, name, functools.partial(towers.embed, name), pairs.values[name])
 

@@ -79,9 +79,8 @@ def default() -> ConfigDict:
     c.loss.align = ConfigDict()  # see jointdiff.align
     # whose teacher teaches the network's lowest level, or teachers: "first+second"; none when empty
     c.loss.align.modality = ""
-    c.loss.align.teacher = (
-        "judge"  # or towers: small networks that have learned, without classes, what belongs together
-    )
+    # judge, which has learned classes; towers, small networks that have learned without classes what belongs together
+    c.loss.align.teacher = "judge"
     c.loss.align.weight = 4.0
     c.loss.align.below = 2.0  # noise-to-signal ratio, in the modality's own units, up to which it does
     # items a step beside the batch that are only looked at, each of these modalities alone, half of them without noise: to see

@@ -491,7 +491,7 @@ def test_towers_teach_what_belongs_together_without_a_class_or_a_judge(tmp_path,
     from jointdiff import align
 
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(align.train_towers, "__defaults__", (0, 60, 64))
+    monkeypatch.setattr(align.train_towers, "__defaults__", (0, 60, 64, "cpu"))
     monkeypatch.setattr(align, "build_judge", None)
     c = tiny(steps=200)
     c.loss.align.modality, c.loss.align.teacher = "image+audio", "towers"

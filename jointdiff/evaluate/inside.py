@@ -98,23 +98,28 @@ class Towers(nn.Module):
         seen, total = [self(n, v) for n, v in rows.items()], []
         for a, b in itertools.combinations(range(len(seen)), 2):
             both = present[:, a] & present[:, b]
-            logits, own = self.scale.exp() * seen[a][both] @ seen[b][both].T, torch.arange(int(both.sum()))
+            logits, own = (
+                self.scale.exp() * seen[a][both] @ seen[b][both].T,
+                torch.arange(int(both.sum()), device=both.device),
+            )
             if len(own):
                 total += [F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)]
         return torch.stack(total).mean() if total else sum(v.sum() for v in seen) * 0.0
 
 
-def train_towers(data, seed: int = 0, updates: int = 600, batch: int = 128) -> Towers:
+def train_towers(
+    data, seed: int = 0, updates: int = 600, batch: int = 128, device: torch.device | str = "cpu"
+) -> Towers:
     """Towers for rows of `data` (`rows(start, count)`), trained by AdamW; the same weights for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        towers = Towers({n: v.shape[1] for n, v in data.rows(0, 1).values.items()})
+        towers = Towers({n: v.shape[1] for n, v in data.rows(0, 1).values.items()}).to(device)
         optimizer = torch.optim.AdamW(towers.parameters(), lr=2e-3, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=updates)
         towers.train().to(memory_format=torch.channels_last)
         for step in tqdm(range(updates), desc="training towers", leave=False, disable=None):
             values, present, *_ = data.rows(step * batch, batch)
-            loss = towers.loss(values, present)
+            loss = towers.loss({n: v.to(device) for n, v in values.items()}, present.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
