@@ -28,12 +28,19 @@ def get_config(variant=""):
     c.loss.pattern.joint, c.loss.pattern.conditional = 0.25, 0.4
     c.loss.pattern.independent, c.loss.pattern.absent = 0.05, 0.3
     c.loss.given = dict.fromkeys(c.data.modalities, 1.0)  # sets of all sizes, the small ones more often
-    if variant == "towers":
-        c.loss.align.modality, c.loss.align.teacher, c.loss.align.weight = "+".join(c.data.modalities), "towers", 1.0
     c.optim.matrix_lr = 4e-3
     c.train.steps = 8000
     c.train.ema = 0.999
     c.train.evaluate_every = 2000
     # chosen on training rows
     c.sample.guidance, c.sample.guidance_between, c.sample.lowest = 3.0, (0.2, 0.98), 0.2
+    return towers(c) if variant == "towers" else c
+
+
+def towers(c):
+    """What views share is seen after some hundred steps; a tenth of the weight keeps it from then on."""
+    c.loss.align.modality, c.loss.align.teacher, c.loss.align.weight = "+".join(c.data.modalities), "towers", 1.0
+    c.optim.decay, c.train.steps, c.train.evaluate_every = 0.0, 1075, 0
+    c.train.stages = ({"loss.align.weight": 0.1, "optim.warmup": 50, "optim.decay": 0.5, "train.steps": 2000},)
+    c.sample.guidance = 1.5  # chosen on training rows
     return c
