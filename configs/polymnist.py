@@ -41,6 +41,6 @@ def towers(c):
     """What views share is seen after some hundred steps; a tenth of the weight keeps it from then on."""
     c.loss.align.modality, c.loss.align.teacher, c.loss.align.weight = "+".join(c.data.modalities), "towers", 1.0
     c.optim.decay, c.train.steps, c.train.evaluate_every = 0.0, 1075, 0
-    c.train.stages = ({"loss.align.weight": 0.1, "optim.warmup": 50, "optim.decay": 0.5, "train.steps": 2000},)
+    c.train.stages = ({"loss.align.weight": 0.1, "optim.warmup": 50, "optim.decay": 0.5, "train.steps": 2010},)
     c.sample.guidance = 1.5  # chosen on training rows
     return c
