@@ -22,7 +22,6 @@ from torch import nn
 from tqdm import tqdm
 
 from . import build
-from . import config as cfg
 from .data import Stored, code, content, kept, restored, save_items
 from .evaluate.inside import train_towers
 from .evaluate.judge import build_judge
@@ -106,9 +105,9 @@ class Teacher:
             for name in self.names:
                 self.look(folder, name, functools.partial(towers.embed, name), pairs.values[name])
 
-        data = {k: v for k, v in cfg.plain(self.config.data).items() if k not in ("root", "on_error")}
-        about = [str(data), self.config.seed, [content(v) for v in pairs.values.values()]]
-        about += [[self.config.modality[n].mirror for n in self.names], code(teacher_features, train_towers)]
+        partners, mirrored = pairs.plan(0)[0], [m.mirror for m in self.config.modality.values()]
+        about = [self.config.seed, pairs.missing, mirrored, code(teacher_features, train_towers)]
+        about += [[content(pairs.values[n]), content(partners[n])] for n in pairs.values]
         return self.kept(about, write, self.names)
 
     def look(self, folder, name: str, look: Callable, values) -> None:

@@ -58,11 +58,8 @@ def test_a_probe_reads_what_is_linear_and_nothing_else(generator):
 
 @torch.no_grad()
 def test_the_loss_of_towers_is_that_of_a_guess_and_of_a_certainty():
-    towers, rows, all_there = (
-        Towers({"a": 1, "b": 1}).eval(),
-        torch.randn(8, 1, 16, 16),
-        torch.ones(8, 2, dtype=torch.bool),
-    )
+    towers, rows = Towers({"a": 1, "b": 1}).eval(), torch.randn(8, 1, 16, 16)
+    all_there = torch.ones(8, 2, dtype=torch.bool)
     same = towers.loss({"a": rows[:1].expand(8, -1, -1, -1), "b": rows}, all_there)
     assert float(same) > math.log(8) - 0.1  # all of one side are equal: no row is told from another
     towers.towers["b"] = towers.towers["a"]

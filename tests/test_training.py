@@ -511,3 +511,25 @@ def test_towers_teach_what_belongs_together_without_a_class_or_a_judge(tmp_path,
     c.loss.align.teacher = "nobody"
     with pytest.raises(ValueError, match="there are 'judge' and 'towers'"):
         Trainer(c, tmp_path / "other")
+
+
+def test_towers_are_trained_anew_where_other_items_belong_together(tmp_path, monkeypatch):
+    from jointdiff import align
+    from jointdiff.data.loader import Table
+
+    monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
+    monkeypatch.setattr(align.train_towers, "__defaults__", (0, 1, 4, "cpu"))
+    c, said, own = tiny(), [], torch.arange(6)
+    c.loss.align.modality, c.loss.align.teacher = "image+audio", "towers"
+    modalities = build.modalities(c)
+    values = {n: torch.rand(6, m.channels, 8, 8) for n, m in modalities.items()}
+
+    def look(partners):
+        table = Table(values, {"image": own, "audio": partners}, own)
+        align.Teacher(c, modalities, table, torch.float32, torch.device("cpu"), said.append)
+
+    look(own)
+    look(own)
+    assert len(said) == 1
+    look(own.flip(0))  # the same items and the same config
+    assert len(said) == 2

@@ -98,10 +98,8 @@ class Towers(nn.Module):
         seen, total = [self(n, v) for n, v in rows.items()], []
         for a, b in itertools.combinations(range(len(seen)), 2):
             both = present[:, a] & present[:, b]
-            logits, own = (
-                self.scale.exp() * seen[a][both] @ seen[b][both].T,
-                torch.arange(int(both.sum()), device=both.device),
-            )
+            logits = self.scale.exp() * seen[a][both] @ seen[b][both].T
+            own = torch.arange(len(logits), device=logits.device)
             if len(own):
                 total += [F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)]
         return torch.stack(total).mean() if total else sum(v.sum() for v in seen) * 0.0
