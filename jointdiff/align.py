@@ -9,7 +9,7 @@ so that what tells items apart is found long before the denoising loss alone wou
 training. Yu et al. 2024, arXiv:2410.06940, equation 8, for whole items in place of patches.
 
 Teachers are the modalities' judges, which have learned classes, or `towers`, which have learned from the same rows, without a
-class, which items belong together (see evaluate.inside): what modalities share, they see.
+class, which items belong together (see evaluate.towers): what modalities share, they see.
 """
 
 import functools
@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from . import build
 from .data import Stored, code, content, kept, restored, save_items
-from .evaluate.inside import train_towers
 from .evaluate.judge import build_judge
+from .evaluate.towers import build_towers, towers_depend
 from .loss import Times
 
 
@@ -100,15 +100,12 @@ class Teacher:
         """The towers of all modalities look, trained when there is nothing that they have seen in these rows."""
 
         def write(folder):
-            self.show("training towers, which learn what belongs together")
-            towers = train_towers(pairs, self.config.seed, device=self.device)
+            self.show("looking as towers do, which learn what belongs together")
+            towers = build_towers(self.config, pairs, self.device).to(self.device)
             for name in self.names:
                 self.look(folder, name, functools.partial(towers.embed, name), pairs.values[name])
 
-        partners, mirrored = pairs.plan(0)[0], [m.mirror for m in self.config.modality.values()]
-        about = [self.config.seed, pairs.missing, mirrored, code(teacher_features, train_towers)]
-        about += [[content(pairs.values[n]), content(partners[n])] for n in pairs.values]
-        return self.kept(about, write, self.names)
+        return self.kept([code(teacher_features), *towers_depend(self.config, pairs)], write, self.names)
 
     def look(self, folder, name: str, look: Callable, values) -> None:
         features = teacher_features(look, values, self.config.modality[name].mirror, self.dtype, self.device)

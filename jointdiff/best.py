@@ -3,11 +3,13 @@
 vote         the answer that most of n draws agree on; of what is no text, the draw that is closest to all others
              (self-consistency: Wang et al. 2022, arXiv:2203.11171, where the draws are chains of thought)
 likelihood   the draw under which the network finds what was given the likeliest, p(given | draw)
+a function   the draw that it scores highest, such as `Towers.agreement`: whose modalities belong together best, for small
+             networks that have learned nothing else (as Ramesh et al. 2021, arXiv:2102.12092, section 2.6, rerank by CLIP)
 """
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -24,7 +26,7 @@ def best(
     given: Mapping[str, Any] | None = None,
     num: int | None = None,
     of: int = 8,
-    by: str = "vote",
+    by: str | Callable[[Mapping[str, torch.Tensor]], torch.Tensor] = "vote",
     target: str | None = None,
     seed: int = 0,
     *,
@@ -36,27 +38,33 @@ def best(
 
     Args:
         given, num, seed, order, how: as `Model.sample` takes them.
-        by: "vote" or "likelihood".
+        by: "vote", "likelihood", or a function of N draws, channels by name, to their scores `(N,)`.
         target: the modality that is voted on, or whose likelihood counts; the one drawn last, when there is one alone.
         levels: noise levels at which likelihoods are compared.
     """
-    if by not in WAYS or of < 1:
-        raise ValueError(f"the best of {of} by {by!r}; expected one or more, by {' or '.join(WAYS)}")
+    if not (callable(by) or by in WAYS) or of < 1:
+        raise ValueError(f"the best of {of} by {by!r}; expected one or more, by {' or '.join(WAYS)} or a function")
     given = {name: model.encode(name, value) for name, value in (given or {}).items()}
     if by == "likelihood" and not given:
         raise ValueError("by likelihood something must be given: it is what the draws are to explain")
     num = max([len(v) for v in given.values()], default=1) if num is None else num
     rows = {n: v.expand(num, -1, -1, -1).repeat_interleave(of, 0) for n, v in given.items()}
     drawn = model.sample(rows, num * of, seed, order=order, **how)
-    target = target or last(model, drawn)
-    model.layout.check([target])
-    if target in given or target not in drawn:
-        raise ValueError(f"{target!r} is not drawn; drawn are {', '.join(n for n in drawn if n not in given)}")
-    score, share = (
-        votes(drawn, target, of) if by == "vote" else explained(model, rows, drawn[target], target, seed, levels, of)
-    )
+    if callable(by):
+        score = by(drawn)
+        share = score.view(num, of).softmax(1).flatten()
+    else:
+        target = target or last(model, drawn)
+        model.layout.check([target])
+        if target in given or target not in drawn:
+            raise ValueError(f"{target!r} is not drawn; drawn are {', '.join(n for n in drawn if n not in given)}")
+        score, share = (
+            votes(drawn, target, of)
+            if by == "vote"
+            else explained(model, rows, drawn[target], target, seed, levels, of)
+        )
     chosen = torch.arange(num) * of + score.view(num, of).argmax(1)
-    info = {**drawn.info, "num": num, "best_of": of, "by": by, "share": share[chosen].tolist()}
+    info = {**drawn.info, "num": num, "best_of": of, "by": getattr(by, "__name__", by), "share": share[chosen].tolist()}
     info["seeds"] = [drawn.info["seeds"][i] for i in chosen]
     info["noise"] = {n: [each[i] for i in chosen] for n, each in drawn.info["noise"].items()}
     info["evaluations"] = drawn.info["evaluations"] * of + (levels if by == "likelihood" else 0) * of

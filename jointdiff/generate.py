@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from . import build, processes
 from .data import examples, restored
+from .evaluate.towers import build_towers
 from .files import folder_at_once
 from .model import Model
 from .order import steps_each, turns
@@ -100,6 +101,8 @@ def generate(
             steps += Plan(model, Sampling(**plan, steps=count), known).steps
             others = leave_out if known else [n for n in model.layout.names if n not in group]
             evaluations += model.cost(known, any(levels.values()), others, **plan, steps=count)
+    if best_of > 1 and by == "agreement":
+        by = build_towers(model.config, build.data(model.config, model.modalities, "train"), model.device).agreement
     common = dict(seed=seed, leave_out=leave_out, noise=levels, batch=batch, order=order, **how)
     # two steps of one batch, the second time round, say what an evaluation costs under this condition
     trial = {n: v[:1] for n, v in given.items()}

@@ -31,9 +31,9 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("best_of", 1, "Draw so many for each sample and keep the best.", lower_bound=1)
 flags.DEFINE_enum(
-    "by", None, ["vote", "likelihood", "expectation"],
-    "How the best is found: vote (what most agree on) or likelihood (what explains the condition); in a search, by likelihood or "
-    "expectation.",
+    "by", None, ["vote", "likelihood", "agreement", "expectation"],
+    "How the best is found: vote (what most agree on), likelihood (what explains the condition) or agreement (what small networks "
+    "find to belong together best); in a search, by likelihood or expectation.",
 )  # fmt: skip
 flags.DEFINE_multi_string("query", [], "Search: NAME=VALUE, what is looked for. Repeatable.")
 flags.DEFINE_string("index", None, "Search, graph: a folder of files, or a table of them.")

@@ -1,5 +1,6 @@
 """What goes on inside: where modalities meet, on features whose neighbours are known."""
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 import jointdiff
 from jointdiff import build
-from jointdiff.evaluate.inside import Towers, alike, alike_by_chance, probe, recall, train_towers
+from jointdiff.evaluate.inside import alike, alike_by_chance, probe, recall
+from jointdiff.evaluate.towers import Towers, train_towers
 
 
 def test_partners_are_found_and_what_is_in_common_is_no_help(generator):
@@ -120,7 +122,15 @@ def test_towers_learn_to_meet_from_pairs(tmp_path, monkeypatch):
     train, test = (build.data(c, modalities, split) for split in ("train", "test"))
     towers = train_towers(train, updates=60, batch=64)
     values, _, labels, _ = test.rows(0, 100)
+    a_name = next(iter(values))
     a, b = (towers.embed(n, values[n]) for n in list(values)[:2])
     assert recall(a, b, labels, labels)["class at 1"] > 0.5
+    aside = {n: v.roll(7 * i, 0) for i, (n, v) in enumerate(values.items())}
+    assert (towers.agreement(values) > towers.agreement(aside)).float().mean() > 0.8
+    one = {n: v[:1] for n, v in values.items()}
+    seen = [towers.embed(n, v)[0] for n, v in one.items()]
+    total = sum(float(p @ q) for p, q in itertools.combinations(seen, 2)) * float(towers.scale.detach().exp())
+    assert float(towers.agreement(one)) == pytest.approx(total, rel=1e-5)
+    assert float(towers.agreement({a_name: one[a_name]})) == 0
     again = train_towers(train, updates=2, batch=16), train_towers(train, updates=2, batch=16)
     assert all(torch.equal(x, y) for x, y in zip(again[0].state_dict().values(), again[1].state_dict().values()))

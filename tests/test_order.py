@@ -176,6 +176,27 @@ def test_likelihood_finds_the_draw_that_explains_best():
     assert lost.median() < 0.5 < 3 < (gap.mean(1) - gap.min(1).values).median()
 
 
+def test_a_function_finds_the_draw_that_it_scores_highest():
+    """By log p(b | a), which is known, the draw with the least |b - rho a|; its share is its weight among all of its row's."""
+    rho = 0.8
+    model, values = exact(rho, 8)
+    b = values["b"][:30]
+    how = {"steps": 10, "sampler": "dpm_solver"}
+
+    def explains(rows):
+        return -(rows["b"] - rho * rows["a"]).flatten(1).square().sum(1) / (2 * 0.25 * (1 - rho**2))
+
+    chosen = model.best({"b": b}, of=8, by=explains, **how)
+    every = model.sample({"b": b.repeat_interleave(8, 0)}, **how)
+    weight = explains(every).view(30, 8).softmax(1)
+    assert torch.equal(chosen["a"], every["a"].unflatten(0, (30, 8))[torch.arange(30), weight.argmax(1)])
+    assert torch.allclose(torch.tensor(chosen.info["share"]), weight.max(1).values) and chosen.info["by"] == "explains"
+    assert model.best(num=2, of=2, by=explains, steps=3)["a"].shape == (
+        2,
+        *every["a"].shape[1:],
+    )  # of both, from nothing
+
+
 def test_what_is_no_text_is_voted_on_by_distance():
     """Two clusters, .8 and .2: the draw closest to all others is of the larger one."""
     joint = Mixture([0.8, 0.2], torch.tensor([[0.0, 2.0], [0.0, -2.0]]), 0.05 * torch.eye(2).double().expand(2, 2, 2))
@@ -194,7 +215,7 @@ def test_what_is_no_text_is_voted_on_by_distance():
 @pytest.mark.parametrize(
     "how, message",
     [
-        ({"by": "beauty"}, "by vote or likelihood"),
+        ({"by": "beauty"}, "by vote or likelihood or a function"),
         ({"of": 0}, "expected one or more"),
         ({"by": "likelihood"}, "something must be given"),
         ({"given": {"b": torch.zeros(1, 1, 1, 1)}, "target": "b"}, "'b' is not drawn; drawn are a"),

@@ -489,9 +489,10 @@ def test_alignment_teaches_the_lowest_level_and_its_teacher_looks_once(tmp_path,
 
 def test_towers_teach_what_belongs_together_without_a_class_or_a_judge(tmp_path, monkeypatch):
     from jointdiff import align
+    from jointdiff.evaluate.towers import train_towers
 
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(align.train_towers, "__defaults__", (0, 60, 64, "cpu"))
+    monkeypatch.setattr(train_towers, "__defaults__", (0, 60, 64, "cpu"))
     monkeypatch.setattr(align, "build_judge", None)
     c = tiny(steps=200)
     c.loss.align.modality, c.loss.align.teacher = "image+audio", "towers"
@@ -516,9 +517,10 @@ def test_towers_teach_what_belongs_together_without_a_class_or_a_judge(tmp_path,
 def test_towers_are_trained_anew_where_other_items_belong_together(tmp_path, monkeypatch):
     from jointdiff import align
     from jointdiff.data.loader import Table
+    from jointdiff.evaluate.towers import train_towers
 
     monkeypatch.setenv("JOINTDIFF_DATA", str(tmp_path))
-    monkeypatch.setattr(align.train_towers, "__defaults__", (0, 1, 4, "cpu"))
+    monkeypatch.setattr(train_towers, "__defaults__", (0, 1, 4, "cpu"))
     c, said, own = tiny(), [], torch.arange(6)
     c.loss.align.modality, c.loss.align.teacher = "image+audio", "towers"
     modalities = build.modalities(c)

@@ -24,8 +24,9 @@ from tqdm import tqdm
 import jointdiff
 from jointdiff import build
 from jointdiff.data.sources import DIGITS
-from jointdiff.evaluate.inside import probe, recall, train_towers
+from jointdiff.evaluate.inside import probe, recall
 from jointdiff.evaluate.record import Record
+from jointdiff.evaluate.towers import train_towers
 from jointdiff.graph import Graph
 
 HERE = pathlib.Path(__file__).parent

@@ -1,20 +1,13 @@
 """Do modalities meet inside a network, and what is known there? Measures of what `Model.maps` gives.
 
 Two modalities meet where an item of one is nearer to items of its own class in the other than to the rest (retrieval), and a class
-is known where a linear layer tells it (a probe). Beside them stand towers, one a modality, that have learned nothing but to meet:
-InfoNCE over all pairs of modalities, van den Oord et al. 2018, arXiv:1807.03748, equation 4, as in Radford et al. 2021,
-arXiv:2103.00020, section 2.3.
+is known where a linear layer tells it (a probe). Beside them stand `towers` that have learned nothing but to meet.
 """
-
-import itertools
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from tqdm import tqdm
 
 from ..streams import stream
-from .classifiers import small
 
 
 def recall(query: torch.Tensor, index: torch.Tensor, query_labels, index_labels, at=(1, 5, 10)) -> dict[str, float]:
@@ -72,54 +65,3 @@ def alike_by_chance(
         out.append(alike(a, b[torch.cat(pick)]))
     chance = torch.tensor(out)
     return float((1 + (chance >= own).sum()) / (1 + draws)), chance
-
-
-class Towers(nn.Module):
-    """A small network for each modality, whose outputs, at unit length, are near each other for items that belong together."""
-
-    def __init__(self, channels: dict[str, int], width: int = 64):
-        super().__init__()
-        self.towers = nn.ModuleDict({name: small(count, width) for name, count in channels.items()})
-        self.scale = nn.Parameter(torch.tensor(2.0))  # log of the inverse temperature
-
-    def forward(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        """`(N, C_m, H, W)` to `(N, width)`."""
-        return F.normalize(self.towers[name](values), dim=1)
-
-    @torch.no_grad()
-    def embed(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self(name, part) for part in values.split(512)])
-
-    def loss(self, rows: dict[str, torch.Tensor], present: torch.Tensor) -> torch.Tensor:
-        """InfoNCE both ways, the mean over all pairs of modalities: which of the rows that have both is the partner?
-
-        `present` `(N, M)` says which modalities each of the rows has.
-        """
-        seen, total = [self(n, v) for n, v in rows.items()], []
-        for a, b in itertools.combinations(range(len(seen)), 2):
-            both = present[:, a] & present[:, b]
-            logits = self.scale.exp() * seen[a][both] @ seen[b][both].T
-            own = torch.arange(len(logits), device=logits.device)
-            if len(own):
-                total += [F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)]
-        return torch.stack(total).mean() if total else sum(v.sum() for v in seen) * 0.0
-
-
-def train_towers(
-    data, seed: int = 0, updates: int = 600, batch: int = 128, device: torch.device | str = "cpu"
-) -> Towers:
-    """Towers for rows of `data` (`rows(start, count)`), trained by AdamW; the same weights for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        towers = Towers({n: v.shape[1] for n, v in data.rows(0, 1).values.items()}).to(device)
-        optimizer = torch.optim.AdamW(towers.parameters(), lr=2e-3, weight_decay=0.02)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=updates)
-        towers.train().to(memory_format=torch.channels_last)
-        for step in tqdm(range(updates), desc="training towers", leave=False, disable=None):
-            values, present, *_ = data.rows(step * batch, batch)
-            loss = towers.loss({n: v.to(device) for n, v in values.items()}, present.to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return towers.eval()
