@@ -3,12 +3,14 @@
     python -m jointdiff.main --config=configs/polymnist.py --workdir=runs/polymnist   # 2 hours on one core
     python experiments/polymnist/run.py --model=runs/polymnist --num=30 --outdir=runs/views   # 18 minutes; goes on where it stopped
     python experiments/polymnist/run.py --model=runs/mvtcae.pt --num=30 --outdir=runs/views   # of peer.py, in its environment
+    python experiments/polymnist/run.py --model=runs/towers --best_of=8 --num=20 --seeds=2 --outdir=runs/views   # an hour a seed
     python experiments/polymnist/run.py --quick --model=runs/polymnist --outdir=runs/quick
 
 Every set of 1, 2, 3 and 4 views is given, and the others drawn from it: the mean coherence over the sets of a size and the
 views drawn, which is what Senellart et al. 2025 (MultiVae) report. Then the five from nothing, and Frechet distances in the
-features of the views' judges, of what is drawn from nothing and from one view. Each model is added to result.json; writes
-result.md and NAME.png, beside this file or to --outdir.
+features of the views' judges, of what is drawn from nothing and from one view. With --best_of, of so many draws the one is
+kept whose views belong together best, for towers that have learned that from the training rows, without a label. Each model is
+added to result.json; writes result.md and NAME.png, beside this file or to --outdir.
 """
 
 import argparse
@@ -27,13 +29,26 @@ from jointdiff.evaluate.coherence import Direction, coherence
 from jointdiff.evaluate.frechet import frechet
 from jointdiff.evaluate.judge import build_judges, ceiling, train_judge
 from jointdiff.evaluate.record import Record, plus_minus
+from jointdiff.evaluate.towers import build_towers, train_towers
 from jointdiff.report import beside, grid_picture, titled
 
 HERE = pathlib.Path(__file__).parent
 CONFIG = HERE.parents[1] / "configs" / "polymnist.py"
 
 
-def opened(path: str, quick: bool):
+class Best:
+    """A model whose samples are the best of several draws, by what towers find to belong together."""
+
+    def __init__(self, model, of: int, quick: bool):
+        data = build.data(model.config, model.modalities, "train")
+        towers = train_towers(data, updates=10) if quick else build_towers(model.config, data)
+        self.model, self.how = model, {"of": of, "by": towers.agreement}
+
+    def sample(self, *given, **how):
+        return self.model.best(*given, **self.how, **how)
+
+
+def opened(path: str, quick: bool, best_of: int = 1):
     """A model and what there is to say about it: a jointdiff model, or a VAE of peer.py."""
     if path.endswith(".pt"):
         import peer
@@ -45,13 +60,16 @@ def opened(path: str, quick: bool):
         model.config.sample.steps = 4
     seen, sample = model.config.train.batch * model.config.train.steps, model.config.sample
     count = sum(p.numel() for p in model.denoiser.network.parameters())
-    return model, {
+    about = {
         "kind": "jointdiff",
         "rows seen": seen,
         "parameters": count,
         "steps": sample.steps,
         "guidance": sample.guidance,
     }
+    if best_of > 1:
+        return Best(model, best_of, quick), about | {"best of": best_of, "by": "agreement"}
+    return model, about
 
 
 def given_to_rest(model, judges, pairs, names, size: int, num: int, seed: int, on_done) -> float:
@@ -97,6 +115,7 @@ def main():
         "--num", type=int, default=100, help="rows of each set of views; ten times as many from nothing"
     )
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--best_of", type=int, default=1)
     parser.add_argument("--outdir", type=pathlib.Path, default=HERE)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
@@ -118,8 +137,8 @@ def main():
     )
     result["ceilings"] = result["ceilings"] or {n: ceiling(judges[n], config, n, m) for n, m in modalities.items()}
     for path in args.model or []:
-        name = pathlib.Path(path).stem
-        model, about = opened(path, args.quick)
+        name = pathlib.Path(path).stem + (f", best of {args.best_of}" if args.best_of > 1 else "")
+        model, about = opened(path, args.quick, args.best_of)
         kept = result["models"].setdefault(name, {"about": about, "figures": []})
         if kept["about"] != about:
             raise SystemExit(f"{result.path} has another model {name!r}: {kept['about']}; name another --outdir")
@@ -135,7 +154,7 @@ def main():
                 bar.update()
                 kept["figures"].append(figures)
                 result.save()
-        shown(model, modalities, pairs, names).save(args.outdir / f"{name}.png")
+        shown(model, modalities, pairs, names).save(args.outdir / f"{name.replace(', ', '_').replace(' ', '_')}.png")
     result.save()
     (args.outdir / "result.md").write_text(table(result))
     print(table(result))

@@ -56,12 +56,11 @@ def coherence(
 
     Returns each generated modality's coherence with the condition (when there is one), and "joint": the share of samples
     whose judges all agree, with the condition too when there is one. To what is given, `noise` of these standard deviations is
-    added, and known to the sampler. `how` goes to `Model.sample`, or with `of` in it to `Model.best`.
+    added, and known to the sampler. `how` goes to `Model.sample`.
     """
     values, _, labels, _ = pairs.rows(start, num)
     given = {n: noised(values[n], (noise or {}).get(n, 0.0), seed, i) for i, n in enumerate(direction.given)}
-    draw = model.best if "of" in how else model.sample
-    drawn = draw(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, noise=noise, **how)
+    drawn = model.sample(given, num=num, seed=seed, leave_out=direction.left_out, on_step=on_step, noise=noise, **how)
     seen = {n: judges[n].judge(drawn[n]) for n in direction.generated if n in judges}
     known = {n: shown(pairs, n, labels) for n in direction.given if n in pairs.shows}
     out = {n: fitting({**known, n: s}, pairs.shows) for n, s in seen.items()} if known else {}
