@@ -169,8 +169,10 @@ def evaluate() -> None:
     from .evaluate.table import markdown, write
     from .files import folder_at_once, new_folder
 
-    if FLAGS.given or FLAGS.leave_out or FLAGS.order:
-        raise ValueError("evaluation covers every direction; --given, --leave_out and --order are for --mode=sample")
+    if FLAGS.given or FLAGS.leave_out or FLAGS.order or FLAGS.best_of > 1:
+        raise ValueError(
+            "evaluation covers every direction, a draw each; --given, --leave_out, --order and --best_of are for --mode=sample"
+        )
     model, home = opened()
     how = sampling()
     chosen = how.pop("condition")

@@ -13,8 +13,9 @@ from absl.testing import flagsaver
 from conftest import needs_browser
 from scipy.io import wavfile
 
+import jointdiff
+from jointdiff import build, main, state
 from jointdiff import config as cfg
-from jointdiff import main, state
 
 
 def files(folder):
@@ -37,6 +38,24 @@ def test_a_word_gives_pictures_and_sounds(command, capsys):
     assert PIL.Image.open(out / "grid.png").mode == "RGB"
     said = capsys.readouterr().out
     assert "3 network evaluations, about" in said and said.index("evaluations") < said.index("written to")
+
+
+def test_of_three_draws_the_one_is_kept_whose_parts_belong_together_best(command, workdir, tmp_path, monkeypatch):
+    from jointdiff.evaluate.towers import build_towers, train_towers
+
+    monkeypatch.setattr(train_towers, "__defaults__", (0, 20, 32, "cpu"))
+    kept = np.load(command(mode="sample", given=["text=two"], num=2, best_of=3, by="agreement") / "samples.npz")
+    model = jointdiff.load(workdir)
+    pairs = build.data(model.config, model.modalities, "train")
+    every = model.sample({"text": "two"}, 6)
+    agreement = build_towers(model.config, pairs).agreement(every).view(2, 3)
+    chosen = agreement.argmax(1) + torch.tensor([0, 3])
+    assert np.allclose(kept["image"], every["image"][chosen], atol=1e-5)
+    summary = json.loads((tmp_path / "out" / "samples.json").read_text())
+    assert (summary["best_of"], summary["by"]) == (3, "agreement")
+    assert summary["share"] == pytest.approx(agreement.softmax(1).max(1).values.tolist(), abs=1e-4)
+    with pytest.raises(SystemExit, match="--best_of are for --mode=sample"):
+        command(mode="evaluate", best_of=3)
 
 
 def test_the_given_part_comes_back_bit_for_bit_and_seeds_are_a_samples_own(command, tmp_path):
