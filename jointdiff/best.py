@@ -38,7 +38,7 @@ def best(
 
     Args:
         given, num, seed, order, how: as `Model.sample` takes them.
-        by: "vote", "likelihood", or a function of N draws, channels by name, to their scores `(N,)`.
+        by: "vote", "likelihood", or a function of N draws, channels by name, to scores `(N,)`, whose softmax is the share.
         target: the modality that is voted on, or whose likelihood counts; the one drawn last, when there is one alone.
         levels: noise levels at which likelihoods are compared.
     """
@@ -64,7 +64,8 @@ def best(
             else explained(model, rows, drawn[target], target, seed, levels, of)
         )
     chosen = torch.arange(num) * of + score.view(num, of).argmax(1)
-    info = {**drawn.info, "num": num, "best_of": of, "by": getattr(by, "__name__", by), "share": share[chosen].tolist()}
+    name = getattr(by, "__name__", str(by))
+    info = {**drawn.info, "num": num, "best_of": of, "by": name, "share": share[chosen].tolist()}
     info["seeds"] = [drawn.info["seeds"][i] for i in chosen]
     info["noise"] = {n: [each[i] for i in chosen] for n, each in drawn.info["noise"].items()}
     info["evaluations"] = drawn.info["evaluations"] * of + (levels if by == "likelihood" else 0) * of

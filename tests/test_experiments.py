@@ -1,5 +1,6 @@
 """Every experiment's --quick runs, makes its files, and goes on where it was stopped."""
 
+import functools
 import json
 import os
 import runpy
@@ -14,7 +15,9 @@ from test_data import write_backgrounds
 from test_readme import SMALL, run
 
 import jointdiff
-from jointdiff import state
+from jointdiff import build, state
+from jointdiff import config as cfg
+from jointdiff.evaluate import judge
 from jointdiff.evaluate.judge import SHIPPED
 
 FOLDER = ROOT / "experiments"
@@ -39,8 +42,14 @@ SCENE = ["--config.data.scene.options.source=handwritten", "--config.train.stage
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Where judges are kept that several tests need."""
-    return tmp_path_factory.mktemp("data")
+    """A data root with a judge of the digits in sums, hardly trained."""
+    folder = tmp_path_factory.mktemp("data")
+    config = cfg.from_file(ROOT / "configs" / "sums.py")
+    config.data.scene.options.source, config.data.root = "handwritten", str(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "train_judge", functools.partial(judge.train_judge, updates=20))
+        judge.build_judge(config, "first", build.modalities(config)["first"])
+    return folder
 
 
 @pytest.mark.slow
@@ -310,7 +319,7 @@ def test_learning_speed(tmp_path):
     assert (tmp_path / "out" / "curves.png").exists()
 
 
-def small_run(name, change, tmp_path):
+def small_run(name, change, tmp_path, data=None):
     """A workdir of this config, changed, on the digits that ship with scikit-learn, hardly trained."""
     lines = [
         "from jointdiff.config import from_file",
@@ -319,7 +328,7 @@ def small_run(name, change, tmp_path):
     ]
     (tmp_path / "small.py").write_text("\n".join([*lines, f"    {change}", "    return c"]))
     train = [sys.executable, "-m", "jointdiff.main", "--config=small.py", "--workdir=run", *SMALL]
-    run(train, tmp_path, JOINTDIFF_DATA=str(tmp_path / "data"))
+    run(train, tmp_path, JOINTDIFF_DATA=str(data or tmp_path / "data"))
 
 
 @pytest.mark.slow
@@ -372,13 +381,13 @@ def test_quadrants(tmp_path):
 
 
 @pytest.mark.slow
-def test_questions(tmp_path):
+def test_questions(tmp_path, data):
     """On the digits that ship with scikit-learn."""
-    small_run("sums.py:questions", 'c.train.init = ""; c.data.scene.options.source = "handwritten"', tmp_path)
-    table = quick("sums", tmp_path, "--model=run", script="questions.py")
+    small_run("sums.py:questions", 'c.train.init = ""; c.data.scene.options.source = "handwritten"', tmp_path, data)
+    table = quick("sums", tmp_path, "--model=run", script="questions.py", data=data)
     ways = json.loads((tmp_path / "out" / "questions.json").read_text())["ways"]
     assert all(sum(rows for rows, _ in counts.values()) == 24 for way in ways.values() for counts in way)
-    assert quick("sums", tmp_path, "--model=run", script="questions.py") == table  # nothing was left to do
+    assert quick("sums", tmp_path, "--model=run", script="questions.py", data=data) == table  # nothing was left to do
 
 
 @pytest.mark.slow
