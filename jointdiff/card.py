@@ -26,9 +26,12 @@ def card(model, name: str, results: str = "") -> str:
         entry = config.modality[n]
         rows.append(f"| {n} | {entry.kind} | {channels} | {ABOUT.get(entry.source, entry.source)} |")
     count = sum(p.numel() for p in model.denoiser.network.parameters()) / 1e6
-    own = cfg.flat(config.to_dict()).items() - cfg.flat(cfg.default().to_dict()).items()
-    fields = [f"    {field} = {value!r}" for field, value in sorted(own) if value not in ((), "", {})]
+    usual = cfg.flat(cfg.default().to_dict())
+    own = {field: value for field, value in cfg.flat(config.to_dict()).items() if usual.get(field) != value}
+    fields = [f"    {field} = {value!r}" for field, value in sorted(own.items()) if value not in ((), "", {})]
     c = config.train
+    before = model.rows - c.steps * c.batch
+    more = f", after {before} rows of earlier runs" if before > 0 else ""
     return "\n".join(
         [
             f"# Model card: `{name}`",
@@ -40,7 +43,7 @@ def card(model, name: str, results: str = "") -> str:
             "",
             "## Training",
             "",
-            f"{c.steps} steps of {c.batch} rows, seed {config.seed}; averaged weights. What differs from the defaults:",
+            f"{c.steps} steps of {c.batch} rows{more}, seed {config.seed}; averaged weights. What differs from the defaults:",
             "",
             *fields,
             "",

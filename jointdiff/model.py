@@ -21,13 +21,15 @@ from .streams import SampleNoise
 class Model:
     """What sampling needs. `config` is the training's own, so samples never depend on a second file.
 
-    The denoiser is put into evaluation mode; several threads may use one model. When `shared`, `sample` divides its batches
+    The denoiser is put into evaluation mode; several threads may use one model. `rows` is how many it has seen in training, in the
+    runs that it was started from too. When `shared`, `sample` divides its batches
     among the processes of `torch.distributed`, all of which must call it, and each gets the whole result, the same to the bit.
     """
 
     shared = False
 
-    def __init__(self, config, denoiser: Denoiser, modalities: Mapping):
+    def __init__(self, config, denoiser: Denoiser, modalities: Mapping, rows: int = 0):
+        self.rows = rows
         self.config, self.denoiser, self.modalities = config, denoiser.eval(), dict(modalities)
         self.layout = denoiser.layout
 

@@ -78,14 +78,14 @@ def load_checkpoint(workdir: pathlib.Path) -> dict | None:
     return values
 
 
-def model_from(config, data_mean, data_std, weights: dict, device=None, precision: str = "auto") -> Model:
-    """A model with these weights of its network; on the GPU when there is one and no device is named."""
+def model_from(config, data_mean, data_std, weights: dict, rows: int, device=None, precision: str = "auto") -> Model:
+    """A model with these weights of its network, which saw so many rows; on the GPU when there is one and no device is named."""
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     modalities = build.modalities(config)
     layout = build.layout(config, modalities)
     denoiser = build.denoiser(config, layout, data_mean, data_std, build.precision(precision, device))
     denoiser.network.load_state_dict(weights)
-    return Model(config, denoiser.to(device), modalities)
+    return Model(config, denoiser.to(device), modalities, rows)
 
 
 def load_run(workdir: pathlib.Path, device=None, precision: str = "auto") -> Model:
@@ -95,7 +95,8 @@ def load_run(workdir: pathlib.Path, device=None, precision: str = "auto") -> Mod
         folder = pathlib.Path(workdir) / "checkpoints"
         raise ValueError(f"no checkpoint in {folder}; train with --workdir={workdir} first")
     config = cfg.complete(cfg.from_json(values["config"]))
-    return model_from(config, values["data_mean"], values["data_std"], values["ema"], device, precision)
+    rows = values.get("before", 0) + values["step"] * config.train.batch
+    return model_from(config, values["data_mean"], values["data_std"], values["ema"], rows, device, precision)
 
 
 def export(model: Model, path: pathlib.Path) -> None:
@@ -109,7 +110,8 @@ def export(model: Model, path: pathlib.Path) -> None:
         model.config, {"data.root": "", "data.manifest": "", "train.init": ""}
     )  # of the machine it was trained on
     tensors["data_mean"], tensors["data_std"] = model.denoiser.data_mean.cpu(), model.denoiser.data_std.cpu()
-    write_atomically(pathlib.Path(path), lambda p: save_file(tensors, p, metadata={"config": cfg.to_json(config)}))
+    about = {"config": cfg.to_json(config), "rows": str(model.rows)}
+    write_atomically(pathlib.Path(path), lambda p: save_file(tensors, p, metadata=about))
     os.chmod(path, 0o644)  # safetensors keeps it from others
 
 
@@ -153,11 +155,12 @@ def load_weights(path: pathlib.Path, device=None, precision: str = "auto") -> Mo
         with safe_open(path, framework="pt") as file:
             shapes = {n: tuple(file.get_slice(n).get_shape()) for n in file.keys()}  # noqa: SIM118
             config = checked(file.metadata(), shapes)
+            rows = int(file.metadata().get("rows", config.train.batch * config.train.steps))
             tensors = {n: file.get_tensor(n) for n in shapes}
     except (SafetensorError, TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} holds no weights of this package: {error}") from None
     weights = {n.removeprefix("network."): t.float() for n, t in tensors.items() if n.startswith("network.")}
-    return model_from(config, tensors["data_mean"], tensors["data_std"], weights, device, precision)
+    return model_from(config, tensors["data_mean"], tensors["data_std"], weights, rows, device, precision)
 
 
 def shipped() -> dict[str, pathlib.Path]:

@@ -79,6 +79,7 @@ class Trainer:
         old = hub.load(self.init, "cpu") if self.init and (not saved or c.replay.share) else None
         first = old.denoiser if old and not saved else None
         mean, std = (saved["data_mean"], saved["data_std"]) if saved else self.measured(pairs, first)
+        self.before = saved.get("before", 0) if saved else old.rows if old else 0  # rows that the weights had seen
         dtype = build.precision(saved["precision"] if saved else c.precision, self.device)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
         self.denoiser = build.denoiser(config, self.layout, mean, std, dtype).to(self.device)
@@ -160,6 +161,7 @@ class Trainer:
             "optimizers": [o.state_dict() for o in self.optimizers],
             "data_mean": self.denoiser.data_mean,
             "data_std": self.denoiser.data_std,
+            "before": self.before,
         }
         if self.alignment:
             values["alignment"] = self.alignment.state_dict()
@@ -221,4 +223,6 @@ class Trainer:
         d = self.denoiser
         copy = build.denoiser(self.config, self.layout, d.data_mean.cpu(), d.data_std.cpu(), d.dtype)
         copy.network.load_state_dict({n: sharding.whole(v) for n, v in self.average.values.items()})
-        return Model(self.config, copy.to(self.device), self.modalities)
+        return Model(
+            self.config, copy.to(self.device), self.modalities, self.before + self.step * self.config.train.batch
+        )

@@ -316,6 +316,13 @@ def test_stages_are_runs_one_after_the_other(tmp_path):
     trainer = run(c, tmp_path / "staged")
     together = state.load_checkpoint(tmp_path / "staged")
     assert equal(apart["network"], together["network"]) and equal(apart["ema"], together["ema"])
+    model = hub.load(tmp_path / "staged")  # has seen the rows of both
+    assert model.rows == trainer.model().rows == Trainer(second, tmp_path / "second").model().rows == 7 * c.train.batch
+    state.export(model, tmp_path / "staged.safetensors")
+    again = hub.load(tmp_path / "staged.safetensors")
+    assert (
+        again.rows == model.rows and f"3 steps of {c.train.batch} rows, after {4 * c.train.batch} rows" in again.card()
+    )
     assert trainer.step == 3 and trainer.config.optim.lr == 5e-4
     assert run(c, tmp_path / "staged").step == 3  # done already
     flat = tiny(steps=4, stages=({"train.steps": 3},))

@@ -58,11 +58,11 @@ def opened(path: str, quick: bool, best_of: int = 1):
     model = jointdiff.load(path)
     if quick:
         model.config.sample.steps = 4
-    seen, sample = model.config.train.batch * model.config.train.steps, model.config.sample
+    sample = model.config.sample
     count = sum(p.numel() for p in model.denoiser.network.parameters())
     about = {
         "kind": "jointdiff",
-        "rows seen": seen,
+        "rows seen": model.rows,
         "parameters": count,
         "steps": sample.steps,
         "guidance": sample.guidance,
