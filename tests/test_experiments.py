@@ -341,7 +341,7 @@ def test_polymnist(tmp_path):
     assert set(result["models"]["run"]["figures"][0]) >= {"4 given", "joint"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"result.json", "result.md", "run.png"}
     assert quick("polymnist", tmp_path, "--model=run") == table  # nothing was left to do
-    assert "| run, best of 3 | " in quick("polymnist", tmp_path, "--model=run", "--best_of=3")
+    assert "| run, best of 2 | " in quick("polymnist", tmp_path, "--model=run", "--best_of=2")
 
 
 @pytest.mark.slow
