@@ -171,7 +171,7 @@ def evaluate() -> None:
 
     if FLAGS.given or FLAGS.leave_out or FLAGS.order or FLAGS.best_of > 1:
         raise ValueError(
-            "evaluation covers every direction, a draw each; --given, --leave_out, --order and --best_of are for --mode=sample"
+            "--given, --leave_out, --order and --best_of are for --mode=sample; this is for all directions"
         )
     model, home = opened()
     how = sampling()

@@ -29,9 +29,8 @@ class Model:
     shared = False
 
     def __init__(self, config, denoiser: Denoiser, modalities: Mapping, rows: int = 0):
-        self.rows = rows
         self.config, self.denoiser, self.modalities = config, denoiser.eval(), dict(modalities)
-        self.layout = denoiser.layout
+        self.layout, self.rows = denoiser.layout, rows
 
     def __repr__(self) -> str:
         network = self.denoiser.network

@@ -223,6 +223,5 @@ class Trainer:
         d = self.denoiser
         copy = build.denoiser(self.config, self.layout, d.data_mean.cpu(), d.data_std.cpu(), d.dtype)
         copy.network.load_state_dict({n: sharding.whole(v) for n, v in self.average.values.items()})
-        return Model(
-            self.config, copy.to(self.device), self.modalities, self.before + self.step * self.config.train.batch
-        )
+        rows = self.before + self.step * self.config.train.batch
+        return Model(self.config, copy.to(self.device), self.modalities, rows)
