@@ -170,9 +170,7 @@ def evaluate() -> None:
     from .files import folder_at_once, new_folder
 
     if FLAGS.given or FLAGS.leave_out or FLAGS.order or FLAGS.best_of > 1:
-        raise ValueError(
-            "--given, --leave_out, --order and --best_of are for --mode=sample; this is for all directions"
-        )
+        raise ValueError("evaluation covers all directions; --best_of, --given, --leave_out, --order are for sampling")
     model, home = opened()
     how = sampling()
     chosen = how.pop("condition")

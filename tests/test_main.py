@@ -54,7 +54,7 @@ def test_of_three_draws_the_one_is_kept_whose_parts_belong_together_best(command
     summary = json.loads((tmp_path / "out" / "samples.json").read_text())
     assert (summary["best_of"], summary["by"]) == (3, "agreement")
     assert summary["share"] == pytest.approx(agreement.softmax(1).max(1).values.tolist(), abs=1e-4)
-    with pytest.raises(SystemExit, match="--best_of are for --mode=sample"):
+    with pytest.raises(SystemExit, match="--best_of, --given.* are for sampling"):
         command(mode="evaluate", best_of=3)
 
 
